@@ -1,0 +1,257 @@
+//! Reading log files front to back, and judging the place where the frames end.
+//!
+//! Start-up, shipping, look-ups and `verify` all read through [`FileReader`], so there is one opinion on
+//! what a file says. What follows the last good frame is judged by [`FileReader::judge_end`]: zeros,
+//! a torn tail that nobody was promised, or damage.
+
+use crate::error::LogError;
+use crate::frame::{
+    self, BODY_MAX_BYTES, FILE_HEADER_MAX_BYTES, FRAME_HEADER_BYTES, FRAME_OVERHEAD_BYTES, FileHeader, Frame,
+    FrameError, HeaderError, Kind, VERSION, u64_at,
+};
+use indelible_os::durable::{Dir, LogFile};
+use std::sync::Arc;
+
+const READ_BYTES: usize = 256 << 10;
+
+/// The log files of a directory in order, with their numbers. Names of another form are ignored.
+pub fn list(dir: &dyn Dir, extension: &str) -> Result<Vec<(u64, String)>, LogError> {
+    let names = dir.list().map_err(LogError::io("cannot list the log directory"))?;
+    let mut files: Vec<(u64, String)> = names
+        .into_iter()
+        .filter_map(|name| {
+            let (stem, found) = name.rsplit_once('.')?;
+            let number = stem.bytes().all(|b| b.is_ascii_digit()).then(|| stem.parse().ok())??;
+            (found == extension).then_some((number, name))
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The name of log file `number`.
+pub fn file_name(number: u64, extension: &str) -> String {
+    format!("{number:08}.{extension}")
+}
+
+/// Reads one log file.
+pub struct FileReader {
+    file: Arc<dyn LogFile>,
+    name: String,
+    header: FileHeader,
+    header_bytes: Vec<u8>,
+    /// Next sequence number a data frame must have.
+    next_seq: u64,
+    /// File offset of `buffer[at]`.
+    offset: u64,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+/// Where the good frames of a file end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// A `close` frame, and nothing behind it.
+    Closed,
+    /// Zeros, or nothing, follow: written to the last byte and not closed.
+    Open,
+    /// A frame was cut short or scattered by a crash. Nothing in the rest says that it was ever synced.
+    Torn,
+}
+
+impl FileReader {
+    /// Opens `name` and reads its header. `Ok(None)`: the file was created, and nothing was written yet.
+    pub fn open(dir: &dyn Dir, name: &str) -> Result<Option<Self>, LogError> {
+        let file = dir.open(name).map_err(LogError::io(format!("cannot open {name}")))?;
+        let mut bytes = vec![0; FILE_HEADER_MAX_BYTES];
+        let len = file.read_at(&mut bytes, 0).map_err(LogError::io(format!("cannot read {name}")))?;
+        bytes.truncate(len);
+        let (header, header_len) = match FileHeader::parse(&bytes) {
+            Ok(found) => found,
+            Err(HeaderError::Version(found)) => {
+                return Err(LogError::Version { file: name.to_owned(), found, expected: VERSION });
+            }
+            Err(_) if all_zero(&*file, name, 0)? => return Ok(None),
+            Err(HeaderError::Short) => return Err(LogError::damaged(name, 0, "file header is cut short")),
+            Err(HeaderError::Bad(what)) => return Err(LogError::damaged(name, 0, what)),
+        };
+        bytes.truncate(header_len);
+        Ok(Some(Self {
+            file,
+            name: name.to_owned(),
+            next_seq: header.first_seq,
+            header,
+            header_bytes: bytes,
+            offset: header_len as u64,
+            buffer: Vec::new(),
+            at: 0,
+        }))
+    }
+
+    /// The file's header.
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// The file's header as bytes.
+    pub fn header_bytes(&self) -> &[u8] {
+        &self.header_bytes
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &Arc<dyn LogFile> {
+        &self.file
+    }
+
+    /// Offset of the frame that [`FileReader::next_frame`] reads next.
+    pub fn offset(&self) -> u64 {
+        self.offset + self.at as u64
+    }
+
+    /// Sequence number that the next data frame must have.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Goes on at `offset`, where a frame starts and where `next_seq` is the next data frame.
+    pub fn seek(&mut self, offset: u64, next_seq: u64) {
+        self.offset = offset;
+        self.next_seq = next_seq;
+        self.buffer.clear();
+        self.at = 0;
+    }
+
+    /// The next good frame, or `None` where no more follow; [`FileReader::judge_end`] says why.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {
+        let file_id = self.header.file_id;
+        let mut wanted = FRAME_OVERHEAD_BYTES;
+        loop {
+            match frame::parse(&self.buffer[self.at..], &file_id) {
+                Ok((found, len)) => {
+                    let expected =
+                        if found.kind.is_control() { self.next_seq.wrapping_sub(1) } else { self.next_seq };
+                    if found.seq != expected {
+                        let what = format!("sequence number {} where {expected} belongs", found.seq);
+                        return Err(LogError::damaged(&self.name, self.offset(), what));
+                    }
+                    if !found.kind.is_control() {
+                        self.next_seq += 1;
+                    }
+                    let start = self.at;
+                    self.at += len;
+                    let body = &self.buffer[start + FRAME_HEADER_BYTES..start + len - 4];
+                    return Ok(Some(Frame { kind: found.kind, seq: found.seq, body }));
+                }
+                Err(FrameError::Short { needed }) => wanted = wanted.max(needed),
+                Err(_) => return Ok(None),
+            }
+            if !self.fill(wanted)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Judges what stands behind the last good frame. `last` says whether this is the newest file: in any
+    /// other, only a close will do.
+    ///
+    /// A bad frame is a torn tail when nothing behind it claims that it was synced: no `mark` that covers
+    /// its sequence number and no `close`. Power loss may keep any subset of unsynced sectors, so good
+    /// frames of the same unsynced batch can well stand behind a torn one; they go with it.
+    pub fn judge_end(&mut self, closed: bool, last: bool) -> Result<End, LogError> {
+        let at = self.offset();
+        if all_zero(&*self.file, &self.name, at)? {
+            let bare = self.file.len().map_err(LogError::io("cannot stat"))? == at;
+            return match (closed, last) {
+                (true, _) if !bare => Err(LogError::damaged(&self.name, at, "bytes after the close frame")),
+                (true, _) => Ok(End::Closed),
+                (false, true) => Ok(End::Open),
+                (false, false) => Err(LogError::damaged(&self.name, at, "file ends without a close frame")),
+            };
+        }
+        if closed {
+            return Err(LogError::damaged(&self.name, at, "bytes after the close frame"));
+        }
+        if !last {
+            return Err(LogError::damaged(&self.name, at, "bad frame"));
+        }
+        match self.synced_claim(at)? {
+            Some(claim) if claim >= self.next_seq => {
+                let what = format!("bad frame {}, but frames up to {claim} were on disk", self.next_seq);
+                Err(LogError::damaged(&self.name, at, what))
+            }
+            _ => Ok(End::Torn),
+        }
+    }
+
+    /// The highest sequence number that any good control frame behind `from` says was synced.
+    fn synced_claim(&self, from: u64) -> Result<Option<u64>, LogError> {
+        let mut claim: Option<u64> = None;
+        let mut window = Vec::new();
+        let mut base = from;
+        loop {
+            // Windows overlap by one control frame, so none is missed at a seam.
+            window.resize(READ_BYTES, 0);
+            let read =
+                self.file.read_at(&mut window, base).map_err(LogError::io("cannot read the log tail"))?;
+            window.truncate(read);
+            for at in 0..read.saturating_sub(FRAME_HEADER_BYTES - 1) {
+                let Ok((kind, seq, _)) = frame::parse_header(&window[at..], &self.header.file_id) else {
+                    continue;
+                };
+                let Ok((found, _)) = frame::parse(&window[at..], &self.header.file_id) else { continue };
+                let synced = match kind {
+                    Kind::Mark if found.body.len() == 8 => u64_at(found.body, 0),
+                    Kind::Close => seq,
+                    _ => continue,
+                };
+                claim = claim.max(Some(synced));
+            }
+            if read < READ_BYTES {
+                return Ok(claim);
+            }
+            base += (READ_BYTES - CONTROL_FRAME_MAX_BYTES) as u64;
+        }
+    }
+
+    /// Makes at least `wanted` bytes available from `at` on; `false` when the file has no more to give.
+    fn fill(&mut self, wanted: usize) -> Result<bool, LogError> {
+        let wanted = wanted.min(BODY_MAX_BYTES + FRAME_OVERHEAD_BYTES);
+        self.buffer.drain(..self.at);
+        self.offset += self.at as u64;
+        self.at = 0;
+        let had = self.buffer.len();
+        if had >= wanted {
+            return Ok(false);
+        }
+        self.buffer.resize(wanted.max(READ_BYTES), 0);
+        let read = self
+            .file
+            .read_at(&mut self.buffer[had..], self.offset + had as u64)
+            .map_err(LogError::io(format!("cannot read {}", self.name)))?;
+        self.buffer.truncate(had + read);
+        Ok(read > 0)
+    }
+}
+
+/// Marks and closes are far smaller than this.
+const CONTROL_FRAME_MAX_BYTES: usize = 4096;
+
+fn all_zero(file: &dyn LogFile, name: &str, from: u64) -> Result<bool, LogError> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = from;
+    loop {
+        let read = file.read_at(&mut buffer, at).map_err(LogError::io(format!("cannot read {name}")))?;
+        if buffer[..read].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if read < buffer.len() {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
+}
