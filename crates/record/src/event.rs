@@ -1,0 +1,207 @@
+//! What a source reports: the plaintext of spool frames.
+//!
+//! Everything in here is encrypted before it is written anywhere. What enters an entry is decided by the
+//! collector, from [`Facts`]; what may only ever be in the payload stands in [`Private`]. A frame body is
+//!
+//! ```text
+//! meta_len u32 (little endian) · meta JSON · piece        piece: see the payload module
+//! ```
+//!
+//! and a frame without meta (`input`, `output`) has `meta_len` 0.
+
+use crate::commitment::Commitment;
+use crate::entry::{Param, Status};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a source knows of a call that the ledger may name, as the client or the model server said it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Which configured route took the call.
+    pub route: String,
+    /// Deployment environment, such as `production`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Version of the calling application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+    /// What kind of call: `chat`, `text_completion`, `embeddings`, `other`.
+    pub operation: String,
+    /// Who serves the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The model asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Sampling parameters and the like.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
+    /// Whether the answer was asked for as a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+    /// The person, as the application names them. Personal: becomes a pseudonym.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The client's id for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Keyed id of the API key; the key itself never leaves memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_id: Option<String>,
+    /// W3C trace id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// W3C parent span id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// Names of the tools offered to the model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Which attempt of a retried request this is, where headers tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+/// What is only ever in the payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Private {
+    /// Request method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Path and query, credentials taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Headers kept, in the order received.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The client's network address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What went wrong, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Strings that an entry holds only as a keyed hash: field name to original.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub originals: BTreeMap<String, String>,
+    /// The request body's commitment, with its salt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Commitment>,
+    /// The response body's commitment, with its salt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Commitment>,
+    /// Media type of the request body as sent, parameters included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_type: Option<String>,
+    /// Media type of the response body as sent, parameters included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_type: Option<String>,
+    /// The usage object exactly as the model server sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// A request was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Whose ledger it belongs to.
+    pub tenant: String,
+    /// The source's clock, microseconds since 1970.
+    pub time: i64,
+    /// What the ledger may name.
+    pub facts: Facts,
+    /// What it may not.
+    pub private: Private,
+}
+
+/// A request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Sequence number of its start frame.
+    pub start_seq: u64,
+    /// The source's clock, microseconds since 1970.
+    pub time: i64,
+    /// How.
+    pub status: Status,
+    /// Status code that the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// A short word for what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// Microseconds from accepting the request to its end.
+    pub latency_us: u64,
+    /// Microseconds from accepting the request to the first byte of the response body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_us: Option<u64>,
+    /// Bytes of the response body that were handed to the client's connection.
+    pub delivered_bytes: u64,
+    /// Whether the request body broke off.
+    #[serde(default)]
+    pub input_partial: bool,
+    /// Whether the response body broke off.
+    #[serde(default)]
+    pub output_partial: bool,
+    /// What the answer says of itself.
+    pub answer: Answer,
+    /// What the ledger may not name: commitments with salts, response headers, words on errors.
+    pub private: Private,
+}
+
+/// What a dialect read from a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// The model that the server says answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The server's fingerprint of model and configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_fingerprint: Option<String>,
+    /// Why generation stopped; of several choices, the first's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
+    /// Tokens in, cached ones included (OpenTelemetry GenAI `gen_ai.usage.input_tokens`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u64>,
+    /// Of the tokens in, those read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
+    /// Of the tokens out, those spent on reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens: Option<u64>,
+    /// Names of the tools called.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<String>,
+}
+
+/// A source came up or went down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceNotice {
+    /// The source's clock, microseconds since 1970.
+    pub time: i64,
+    /// The program's version.
+    pub version: String,
+}
+
+/// A source could not record something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Whose ledger is short of it.
+    pub tenant: String,
+    /// Why: `spool_full`, …
+    pub cause: String,
+    /// The source's clock at the first of them, microseconds since 1970.
+    pub from: i64,
+    /// And at the last.
+    pub to: i64,
+    /// How many requests.
+    pub count: u64,
+}

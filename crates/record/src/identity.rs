@@ -1,0 +1,138 @@
+//! Which strings may stand in an entry as they are.
+//!
+//! An entry can never be deleted, so it must hold no personal data. A string that a client chose enters
+//! it only when it looks like an identifier and like nothing personal or secret; otherwise the entry
+//! holds `h:` and a keyed hash, and the original goes into the payload. Look-ups apply the same rule.
+//! These detectors err on the side of hashing: a model name hashed by mistake can still be looked up.
+
+/// Longest string that may stand in an entry as a client chose it.
+pub const CLEAR_MAX_BYTES: usize = 128;
+
+/// Whether `text` may stand in an entry: it matches `[A-Za-z0-9._:/-]{1,128}` and no detector fires.
+pub fn may_stand_clear(text: &str) -> bool {
+    (1..=CLEAR_MAX_BYTES).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'/' | b'-'))
+        && !looks_like_secret(text)
+        && !holds_personal_number(text)
+        && !is_ip_address(text)
+}
+
+/// Whether an entry's string is in one of the two forms it may have.
+pub fn is_clear_or_hashed(text: &str) -> bool {
+    match text.strip_prefix("h:") {
+        Some(hash) => {
+            hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        }
+        None => may_stand_clear(text),
+    }
+}
+
+/// Keys and tokens by the shape that their issuers gave them.
+fn looks_like_secret(text: &str) -> bool {
+    const PREFIXES: [&str; 12] = [
+        "sk-",
+        "sk_",
+        "pk_",
+        "rk_",
+        "ghp_",
+        "gho_",
+        "github_pat_",
+        "xoxb-",
+        "xoxp-",
+        "AKIA",
+        "AIza",
+        "glpat-",
+    ];
+    // A JSON web token: three base64url parts, the first of which begins `{"`.
+    let is_jwt = text.starts_with("eyJ") && text.matches('.').count() == 2;
+    is_jwt || PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Phone, card, account and social-security numbers: nine digits or more in a row, where separators
+/// that people write into such numbers do not break the row. Hex identifiers (UUIDs, digests) and
+/// dates are not numbers of a person.
+fn holds_personal_number(text: &str) -> bool {
+    if is_hex_identifier(text) {
+        return false;
+    }
+    let mut digits = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'-' | b'.' | b'/' => {}
+            _ => digits = 0,
+        }
+        if digits >= 9 {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_hex_identifier(text: &str) -> bool {
+    let hex = text.rsplit(['_', ':', '/']).next().unwrap_or(text);
+    // `chatcmpl-<uuid>`, `req-<hex>`: what stands behind the prefix decides.
+    let hex = match hex.split_once('-') {
+        Some((prefix, rest)) if !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_lowercase()) => rest,
+        _ => hex,
+    };
+    let digits: Vec<u8> = hex.bytes().filter(|b| *b != b'-').collect();
+    digits.len() >= 16
+        && digits.iter().all(|b| b.is_ascii_hexdigit())
+        && digits.iter().any(|b| !b.is_ascii_digit())
+}
+
+fn is_ip_address(text: &str) -> bool {
+    text.parse::<std::net::IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_stand_clear() {
+        for text in [
+            "llama-3-8b-instruct-v2.1",
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "gpt-4o-2024-08-06",
+            "req_12345",
+            "019ab2c3-1111-7abc-8def-0123456789ab",
+            "chatcmpl-0192f0c1d2e3f405",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            "session:42",
+            "2026-11-22",
+        ] {
+            assert!(may_stand_clear(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn people_and_secrets_do_not() {
+        for text in [
+            "",
+            "jane doe",
+            "jane@example.com",
+            "Zoë",
+            "+44 20 7946 0958",
+            "078-05-1120",
+            "4111111111111111",
+            "4111-1111-1111-1111",
+            "user/447911123456",
+            "192.168.17.4",
+            "2001:db8::1",
+            "sk-proj-abcdefghijklmnop",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqYW5lIn0.c2ln",
+            &"a".repeat(129),
+        ] {
+            assert!(!may_stand_clear(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hashed_string_is_recognised_and_nothing_else_with_that_prefix() {
+        assert!(is_clear_or_hashed("h:0123456789abcdef0123456789abcdef"));
+        assert!(!is_clear_or_hashed("h:0123"));
+        assert!(!is_clear_or_hashed("h:0123456789ABCDEF0123456789ABCDEF"));
+    }
+}
