@@ -16,6 +16,7 @@ pub mod event;
 pub mod identity;
 #[cfg(feature = "payload")]
 pub mod payload;
+pub mod shipping;
 
 pub use commitment::{Commitment, Committer};
 pub use entry::Entry;

@@ -45,6 +45,11 @@ pub fn pack(meta: &[u8], piece: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Puts `meta` before a piece that is packed already.
+pub fn join(meta: &[u8], packed: &[u8]) -> Vec<u8> {
+    [&(meta.len() as u32).to_le_bytes()[..], meta, packed].concat()
+}
+
 /// Splits a frame body into meta and the piece as packed.
 pub fn split(body: &[u8]) -> io::Result<(&[u8], &[u8])> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "frame body without room for its meta");

@@ -34,6 +34,7 @@ pub mod reader;
 pub mod seal;
 pub mod shared;
 pub mod tail;
+pub mod wal;
 mod watermark;
 pub mod writer;
 

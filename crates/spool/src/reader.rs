@@ -10,6 +10,7 @@ use crate::frame::{
     FrameError, HeaderError, Kind, VERSION, u64_at,
 };
 use indelible_os::durable::{Dir, LogFile};
+use std::ops::Range;
 use std::sync::Arc;
 
 const READ_BYTES: usize = 256 << 10;
@@ -126,26 +127,46 @@ impl FileReader {
         self.at = 0;
     }
 
+    /// Goes to `offset`, to read one frame there with [`FileReader::next_any_frame`].
+    pub fn seek_any(&mut self, offset: u64) {
+        self.seek(offset, 0);
+    }
+
+    /// The frame at this place whatever its sequence number, or `None` when there is no good one.
+    pub fn next_any_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {
+        let Some((kind, seq, body)) = self.advance()? else { return Ok(None) };
+        Ok(Some(Frame { kind, seq, body: &self.buffer[body] }))
+    }
+
     /// The next good frame, or `None` where no more follow; [`FileReader::judge_end`] says why.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {
+        let Some((kind, seq, body)) = self.advance()? else { return Ok(None) };
+        let expected = if kind.is_control() { self.next_seq.wrapping_sub(1) } else { self.next_seq };
+        if seq != expected {
+            let at = self.offset() - (body.len() + FRAME_OVERHEAD_BYTES) as u64;
+            return Err(LogError::damaged(
+                &self.name,
+                at,
+                format!("sequence number {seq} where {expected} belongs"),
+            ));
+        }
+        if !kind.is_control() {
+            self.next_seq += 1;
+        }
+        Ok(Some(Frame { kind, seq, body: &self.buffer[body] }))
+    }
+
+    /// Steps over the next good frame: its kind, its number, and where its body is buffered.
+    fn advance(&mut self) -> Result<Option<(Kind, u64, Range<usize>)>, LogError> {
         let file_id = self.header.file_id;
         let mut wanted = FRAME_OVERHEAD_BYTES;
         loop {
             match frame::parse(&self.buffer[self.at..], &file_id) {
                 Ok((found, len)) => {
-                    let expected =
-                        if found.kind.is_control() { self.next_seq.wrapping_sub(1) } else { self.next_seq };
-                    if found.seq != expected {
-                        let what = format!("sequence number {} where {expected} belongs", found.seq);
-                        return Err(LogError::damaged(&self.name, self.offset(), what));
-                    }
-                    if !found.kind.is_control() {
-                        self.next_seq += 1;
-                    }
-                    let start = self.at;
+                    let body = self.at + FRAME_HEADER_BYTES..self.at + len - 4;
+                    let (kind, seq) = (found.kind, found.seq);
                     self.at += len;
-                    let body = &self.buffer[start + FRAME_HEADER_BYTES..start + len - 4];
-                    return Ok(Some(Frame { kind: found.kind, seq: found.seq, body }));
+                    return Ok(Some((kind, seq, body)));
                 }
                 Err(FrameError::Short { needed }) => wanted = wanted.max(needed),
                 Err(_) => return Ok(None),

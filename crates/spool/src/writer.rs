@@ -231,6 +231,11 @@ impl LogWriter {
         self.current.as_ref().map(|current| (current.header.file_no, &current.file, current.written))
     }
 
+    /// Length of the current file with everything appended to it.
+    pub fn current_len(&self) -> u64 {
+        self.current.as_ref().map_or(0, Current::end)
+    }
+
     /// The header of the file that frames go to now.
     pub fn current_header(&self) -> Option<&FileHeader> {
         self.current.as_ref().map(|current| &current.header)

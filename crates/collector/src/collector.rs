@@ -1,0 +1,404 @@
+//! The collector as the rest of the program sees it: open, receive, look up, stop.
+
+use crate::data_dir::{DataDir, default_keys};
+use crate::head::Head;
+use crate::read::{Found, Payload, WalReader};
+use crate::receive::{self, BatchError};
+use crate::sequencer::{Command, Sequencer, lock};
+use crate::state::State;
+use crate::{CollectorError, draft};
+use indelible_ledger::Checkpoint;
+use indelible_os::clock::{self, Utc};
+use indelible_os::durable::FsDir;
+use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
+use indelible_record::shipping::{Ack, Acknowledged, Receipt};
+use indelible_spool::frame::{FileHeader, Frame, Role};
+use indelible_spool::seal::SpoolPrivateKey;
+use indelible_spool::wal::{Record, Ref};
+use indelible_spool::writer::{FILE_MAX_BYTES, LogWriter, Options, Position};
+use indelible_spool::{Kind, LogError};
+use indelible_vault::subjects::Basis;
+use indelible_vault::{KeyStore, Vault};
+use indelible_verify::directory::OPERATIONS;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::{Semaphore, oneshot, watch};
+use uuid::Uuid;
+
+/// Batches being opened or waiting to be sequenced at once: bounds memory at this many times
+/// [`indelible_record::shipping::BATCH_MAX_BYTES`].
+const BATCHES_IN_FLIGHT_MAX: usize = 4;
+const COMMANDS_QUEUED_MAX: usize = 64;
+
+/// How a collector is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The key directory.
+    pub keys: PathBuf,
+    /// Tenants that it keeps ledgers for.
+    pub tenants: Vec<String>,
+}
+
+impl Config {
+    /// One tenant, `default`, and the keys beside the data.
+    pub fn new(data: &Path) -> Self {
+        Self { data: data.to_owned(), keys: default_keys(data), tenants: vec!["default".to_owned()] }
+    }
+}
+
+/// A running collector.
+pub struct Collector {
+    config: Config,
+    commands: mpsc::SyncSender<Command>,
+    thread: Mutex<Option<JoinHandle<Result<(), CollectorError>>>>,
+    ended: watch::Receiver<Option<Arc<CollectorError>>>,
+    vault: Arc<Mutex<Vault>>,
+    spool_keys: Vec<SpoolPrivateKey>,
+    in_flight: Semaphore,
+}
+
+/// What records to look for. Absent means any.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Whose ledger.
+    pub tenant: Option<String>,
+    /// Event type.
+    pub event_type: Option<String>,
+    /// Model asked for or returned.
+    pub model: Option<String>,
+    /// The user, as the application names them.
+    pub user: Option<String>,
+    /// The session.
+    pub session: Option<String>,
+    /// Event id, or request id.
+    pub id: Option<String>,
+    /// Not before.
+    pub since: Option<Utc>,
+    /// Before.
+    pub until: Option<Utc>,
+}
+
+impl Collector {
+    /// Opens or makes the data directory, recovers it, and starts sequencing. When this returns, what
+    /// was found agrees with the head and is signed.
+    pub fn start(config: Config) -> Result<Self, CollectorError> {
+        let dir = DataDir::open_or_create(&config.data)?;
+        let keys = KeyStore::open_or_create(&config.keys)?;
+        let today = clock::now().day();
+        if keys.newest_spool_key_day().is_none_or(|day| day < today) {
+            keys.create_spool_key(today)?;
+        }
+        let spool_keys = keys.spool_keys()?;
+        let head = Head::read(&KeyStore::head_path(keys.dir()))?;
+        let (wal, state) = recover(&dir, &keys, &head)?;
+        let vault = Arc::new(Mutex::new(Vault::open(keys)?));
+        let sequencer = Sequencer::start(config.clone(), dir, wal, state, vault.clone(), head)?;
+        let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
+        let (ended_sender, ended) = watch::channel(None);
+        let thread = std::thread::Builder::new()
+            .name("sequencer".to_owned())
+            .spawn(move || {
+                let outcome = sequencer.run(&queue);
+                // Whoever still waits in the queue learns by its reply channel being dropped.
+                drop(queue);
+                if let Err(error) = &outcome {
+                    let copy = CollectorError::Stopped(error.to_string());
+                    let shown = match error {
+                        CollectorError::Refused(why) => CollectorError::Refused(why.clone()),
+                        _ => copy,
+                    };
+                    ended_sender.send_replace(Some(Arc::new(shown)));
+                }
+                outcome
+            })
+            .map_err(CollectorError::io(&config.data))?;
+        let in_flight = Semaphore::new(BATCHES_IN_FLIGHT_MAX);
+        Ok(Self { config, commands, thread: Mutex::new(Some(thread)), ended, vault, spool_keys, in_flight })
+    }
+
+    /// Takes a batch from a source. When this returns `Ok`, all frames up to [`Ack::seq`] are durable.
+    /// `peer` is who the connection proved to be, where it proves anything.
+    pub async fn receive(
+        &self,
+        bytes: &[u8],
+        peer: Option<&str>,
+        acknowledged: Option<Acknowledged>,
+        receipts: bool,
+    ) -> Result<Ack, BatchError> {
+        let stopped = || BatchError::Unavailable("it is stopping".to_owned());
+        let _permit = self.in_flight.acquire().await.map_err(|_| stopped())?;
+        let batch = receive::open_batch(bytes, &self.spool_keys, peer)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Batch { batch, acknowledged, receipts, reply };
+        // The queue holds more than there are permits: it is never full for long.
+        self.send(command).await.map_err(|()| stopped())?;
+        answer.await.map_err(|_| self.why_ended().map_or_else(stopped, BatchError::Unavailable))?
+    }
+
+    /// Records that someone looked at records: who, what was asked, how many came back, and why.
+    pub async fn record_access(
+        &self,
+        actor: &str,
+        action: &str,
+        resource: Option<(&str, &str)>,
+        asked: serde_json::Value,
+        results: u64,
+    ) -> Result<Receipt, CollectorError> {
+        let mut detail = serde_json::Map::new();
+        detail.insert("results".to_owned(), results.into());
+        let clear = |text: &str| draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, text);
+        let entry = Entry {
+            event_type: event_type::ACCESS.to_owned(),
+            actor: Some(Actor { id: clear(actor), kind: "operator".to_owned() }),
+            action: Some(clear(action)),
+            resource: resource.map(|(kind, id)| Resource { id: clear(id), kind: clear(kind) }),
+            detail: Some(detail),
+            v: VERSION,
+            ..Entry::default()
+        };
+        // The question itself may name a person: it goes into the encrypted payload.
+        let mut originals = std::collections::BTreeMap::new();
+        originals.insert("asked".to_owned(), asked.to_string());
+        let private = indelible_record::event::Private { originals, ..Default::default() };
+        let private =
+            serde_json::to_vec(&private).map_err(|error| CollectorError::Sign(error.to_string()))?;
+        let (reply, answer) = oneshot::channel();
+        let stopped = || CollectorError::Stopped("it is stopping".to_owned());
+        self.send(Command::Record { entry: Box::new(entry), private, reply })
+            .await
+            .map_err(|()| stopped())?;
+        answer.await.map_err(|_| stopped())?.map_err(CollectorError::Stopped)
+    }
+
+    async fn send(&self, mut command: Command) -> Result<(), ()> {
+        loop {
+            match self.commands.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(()),
+                Err(mpsc::TrySendError::Full(back)) => {
+                    command = back;
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    /// The newest records that a query finds, newest first.
+    pub fn list(&self, query: &Query, limit: usize) -> Result<Vec<Found>, CollectorError> {
+        let wanted = Wanted::resolve(query, &mut lock(&self.vault))?;
+        let Some(wanted) = wanted else { return Ok(Vec::new()) };
+        self.reader().newest(limit, |event_id, tenant, entry| wanted.accepts(event_id, tenant, entry))
+    }
+
+    /// The payload of a record. Recording that it was looked at is the caller's duty, beforehand.
+    pub fn payload(&self, found: &Found) -> Result<Payload, CollectorError> {
+        self.reader().payload(found, &mut lock(&self.vault))
+    }
+
+    /// Whether a signature covers the entry already: `signed`, or else `logged`.
+    pub fn level(&self, entry: &Entry) -> &'static str {
+        let signed = self.checkpoint(&entry.tenant_id).and_then(|note| signed_size(&note));
+        if signed.is_some_and(|size| entry.seq < size) { "signed" } else { "logged" }
+    }
+
+    /// The newest published checkpoint of a ledger.
+    pub fn checkpoint(&self, tenant: &str) -> Option<String> {
+        let known = tenant == OPERATIONS || self.config.tenants.iter().any(|known| known == tenant);
+        known.then(|| {
+            std::fs::read_to_string(self.config.data.join("ledgers").join(tenant).join("checkpoint")).ok()
+        })?
+    }
+
+    /// A reader of the log.
+    pub fn reader(&self) -> WalReader {
+        WalReader::new(&self.config.data.join("wal"))
+    }
+
+    /// The key that new spools shall be encrypted to.
+    pub fn spool_key(&self) -> Option<&SpoolPrivateKey> {
+        self.spool_keys.last()
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Waits until the collector fails. Never returns while it runs or when it is stopped in good order.
+    pub async fn failed(&self) -> Arc<CollectorError> {
+        let mut ended = self.ended.clone();
+        loop {
+            if let Some(error) = ended.borrow().clone() {
+                return error;
+            }
+            if ended.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn why_ended(&self) -> Option<String> {
+        self.ended.borrow().as_ref().map(|error| error.to_string())
+    }
+
+    /// Signs what is there and closes the log. Blocks until done.
+    pub fn stop(&self) -> Result<(), CollectorError> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        // A full queue is being served: wait for a place in it.
+        let _ = self.commands.send(Command::Stop);
+        thread.join().map_err(|_| CollectorError::Stopped("the sequencer panicked".to_owned()))?
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Best effort: whoever cares for the outcome calls stop() first.
+        let _ = self.stop();
+    }
+}
+
+/// Reads the WAL back and holds it against the head.
+fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, State), CollectorError> {
+    let public = KeyStore::verifier_keys(keys.dir())?;
+    let mut state = State::default();
+    for (tenant, note) in head.notes() {
+        let key = public.iter().find(|(name, _)| name == tenant).map(|(_, key)| key).ok_or_else(|| {
+            CollectorError::Refused(format!("the head names ledger {tenant}, but its key is missing"))
+        })?;
+        let checkpoint = Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(key))
+            .map_err(|error| CollectorError::Refused(format!("the head of ledger {tenant}: {error}")))?;
+        state.await_head(tenant, checkpoint.size(), checkpoint.root());
+    }
+    let state = RefCell::new(state);
+    let visit = |_: &FileHeader, at: Position, frame: Frame<'_>| {
+        let damaged = |what: String| LogError::Damaged {
+            file: indelible_spool::reader::file_name(at.file_no, "wal"),
+            offset: at.offset,
+            what,
+        };
+        if frame.kind == Kind::Acked {
+            return Ok(());
+        }
+        let record = Record::parse(frame.kind, frame.body)
+            .ok_or_else(|| damaged("a frame of no known form".to_owned()))?;
+        let place = Ref { file_no: at.file_no, offset: at.offset };
+        state.borrow_mut().apply(&record, place).map_err(|misfit| damaged(misfit.0))
+    };
+    // Nothing is cut when what would be left is less than what was signed.
+    let floor = || if behind_head(&state.borrow()).is_some() { u64::MAX } else { 0 };
+    let options = Options { role: Role::Wal, limit_bytes: None, file_bytes: FILE_MAX_BYTES, seal: None };
+    let wal_dir = Arc::new(FsDir::open(&dir.wal()).map_err(CollectorError::io(&dir.wal()))?);
+    let (wal, recovered) = LogWriter::open(wal_dir, options, visit, floor)
+        .map_err(|error| refuse_when_behind(error, behind_head(&state.borrow())))?;
+    let state = state.into_inner();
+    if let Some(what) = behind_head(&state) {
+        return Err(CollectorError::Refused(what));
+    }
+    if head.notes().is_empty() && state.ledgers().any(|(_, ledger)| ledger.size() > 0) {
+        return Err(CollectorError::Refused("there are entries, but the head is missing".to_owned()));
+    }
+    let unknown =
+        state.ledgers().find(|(tenant, ledger)| ledger.size() > 0 && !head.notes().contains_key(*tenant));
+    if let Some((tenant, _)) = unknown {
+        return Err(CollectorError::Refused(format!("ledger {tenant} has entries, but no head")));
+    }
+    let has_entries = state.ledgers().any(|(_, ledger)| ledger.size() > 0);
+    if has_entries && !head.log().is_empty() && head.log() != wal.log_id().to_string() {
+        return Err(CollectorError::Refused("the head is about another log than the one here".to_owned()));
+    }
+    if let Some((file, bytes)) = recovered.cut {
+        tracing::warn!(file, bytes, "cut a torn tail: the process or the machine stopped while writing");
+    }
+    Ok((wal, state))
+}
+
+/// What is wrong when a ledger is shorter than its head.
+fn behind_head(state: &State) -> Option<String> {
+    state.ledgers().find(|(_, ledger)| ledger.size() < ledger.awaited_size()).map(|(tenant, ledger)| {
+        format!(
+            "ledger {tenant}: {} entries were signed, but only {} are here: an old copy was restored, or records were lost",
+            ledger.awaited_size(),
+            ledger.size()
+        )
+    })
+}
+
+fn refuse_when_behind(error: LogError, behind: Option<String>) -> CollectorError {
+    match (error, behind) {
+        (LogError::Damaged { file, offset, what }, Some(behind)) => {
+            CollectorError::Refused(format!("{file}: {what} at byte {offset}; {behind}"))
+        }
+        (error, _) => error.into(),
+    }
+}
+
+fn signed_size(note: &str) -> Option<u64> {
+    note.lines().nth(1)?.parse().ok()
+}
+
+/// A query, in the words that entries use.
+struct Wanted {
+    query: Query,
+    /// Per tenant: how its ledger shows the model, the session, the id, the user.
+    shown: std::collections::BTreeMap<String, Shown>,
+    event_id: Option<Uuid>,
+}
+
+#[derive(Default)]
+struct Shown {
+    model: Option<String>,
+    session: Option<String>,
+    id: Option<String>,
+    subject: Option<String>,
+}
+
+impl Wanted {
+    /// `None`: nothing can match.
+    fn resolve(query: &Query, vault: &mut Vault) -> Result<Option<Self>, CollectorError> {
+        let tenants: Vec<String> = match &query.tenant {
+            Some(tenant) => vec![tenant.clone()],
+            None => {
+                KeyStore::verifier_keys(vault.keys().dir())?.into_iter().map(|(tenant, _)| tenant).collect()
+            }
+        };
+        let mut shown = std::collections::BTreeMap::new();
+        let mut known_user = query.user.is_none();
+        for tenant in tenants {
+            let mut as_shown = |text: &Option<String>| {
+                text.as_ref().map(|text| draft::clear_or_hashed(vault, &tenant, text))
+            };
+            let mut here = Shown {
+                model: as_shown(&query.model),
+                session: as_shown(&query.session),
+                id: as_shown(&query.id),
+                subject: None,
+            };
+            if let Some(user) = &query.user {
+                here.subject =
+                    vault.find_subject(&tenant, Basis::User, user)?.map(|subject| subject.to_string());
+                known_user |= here.subject.is_some();
+            }
+            shown.insert(tenant, here);
+        }
+        let event_id = query.id.as_deref().and_then(|id| id.parse().ok());
+        Ok(known_user.then(|| Self { query: query.clone(), shown, event_id }))
+    }
+
+    fn accepts(&self, event_id: &Uuid, tenant: &str, entry: &Entry) -> bool {
+        let Some(shown) = self.shown.get(tenant) else { return false };
+        let time = || entry.timestamp.parse::<Utc>().ok();
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        is(&shown.session, &entry.session_id)
+            && (shown.model.is_none() || shown.model == entry.model || shown.model == entry.model_returned)
+            && self.query.event_type.as_ref().is_none_or(|wanted| *wanted == entry.event_type)
+            && (self.query.user.is_none() || (shown.subject.is_some() && shown.subject == entry.subject_ref))
+            && (shown.id.is_none() || self.event_id == Some(*event_id) || shown.id == entry.request_id)
+            && self.query.since.is_none_or(|since| time().is_some_and(|at| at >= since))
+            && self.query.until.is_none_or(|until| time().is_some_and(|at| at < until))
+    }
+}

@@ -1,0 +1,212 @@
+//! From what a source reported to an entry that names nobody.
+//!
+//! The rule (invariant 8): a string that a client chose stands in the entry only if it looks like an
+//! identifier and like nothing personal; otherwise the entry has a keyed hash, and the original goes
+//! into the encrypted payload. The user is always a pseudonym. Look-ups use the same functions, so what
+//! was recorded is found again.
+
+use indelible_os::clock::Utc;
+use indelible_record::commitment::Commitment;
+use indelible_record::entry::{self, Entry, Param, Side, Source, event_type};
+use indelible_record::event::{Answer, End, Facts, Private, Start};
+use indelible_record::identity;
+use indelible_vault::subjects::Basis;
+use indelible_vault::{SubjectRef, Vault, VaultError};
+use uuid::Uuid;
+
+/// Most names in one entry's list; more are counted.
+const NAMES_MAX: usize = 64;
+
+/// The subject of a call: its user, failing that its session, failing that a day of its route.
+pub fn subject_of(vault: &mut Vault, start: &Start, now: Utc) -> Result<SubjectRef, VaultError> {
+    let facts = &start.facts;
+    match (&facts.user_id, &facts.session_id) {
+        (Some(user), _) => vault.subject(&start.tenant, Basis::User, user),
+        (None, Some(session)) => vault.subject(&start.tenant, Basis::Session, session),
+        (None, None) => {
+            vault.subject(&start.tenant, Basis::RouteDay, &format!("{}/{}", facts.route, now.day()))
+        }
+    }
+}
+
+/// The entry as far as the start of a call tells. Originals that may not stand in it go to `private`.
+pub fn from_start(
+    vault: &mut Vault,
+    event_id: Uuid,
+    start: &Start,
+    subject: SubjectRef,
+    private: &mut Private,
+) -> Entry {
+    let mut entry = Entry {
+        event_id: event_id.to_string(),
+        event_type: event_type_of(&start.facts.operation).to_owned(),
+        subject_ref: Some(subject.to_string()),
+        tenant_id: start.tenant.clone(),
+        v: entry::VERSION,
+        ..Entry::default()
+    };
+    apply_facts(vault, &mut entry, &start.facts, private);
+    entry.input =
+        start.private.input.as_ref().map(|input| side(input, start.private.input_type.as_deref(), false));
+    entry
+}
+
+/// Adds what the end of a call tells.
+pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut Private) {
+    entry.status = Some(end.status);
+    entry.http_status = end.http_status;
+    entry.latency_ms = Some(end.latency_us / 1000);
+    entry.ttft_ms = end.ttft_us.map(|us| us / 1000);
+    let mut clear = Clear { vault, tenant: &entry.tenant_id.clone(), private };
+    entry.error_type = clear.field("error_type", end.error_type.as_deref());
+    if let Some(input) = &end.private.input {
+        let kind = end.private.input_type.as_deref();
+        entry.input = Some(side(input, kind, end.input_partial));
+    }
+    if let Some(output) = &end.private.output {
+        let kind = end.private.output_type.as_deref();
+        entry.output = Some(side(output, kind, end.output_partial));
+    }
+    apply_answer(&mut clear, entry, &end.answer);
+    if entry.output.as_ref().is_some_and(|output| output.bytes != end.delivered_bytes) {
+        let detail = entry.detail.get_or_insert_default();
+        detail.insert("delivered_bytes".to_owned(), end.delivered_bytes.into());
+    }
+}
+
+/// Where an event came from.
+pub fn source(id: &str, incarnation: Uuid, seq: u64, start_seq: Option<u64>, time: Option<i64>) -> Source {
+    Source {
+        id: id.to_owned(),
+        incarnation: incarnation.to_string(),
+        seq,
+        start_seq,
+        time: time.map(|micros| Utc(micros).to_string()),
+    }
+}
+
+/// One side of an exchange, as an entry has it.
+pub fn side(commitment: &Commitment, content_type: Option<&str>, partial: bool) -> Side {
+    let media_type = content_type
+        .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
+        .filter(|text| is_media_type(text));
+    Side { bytes: commitment.bytes, commitment: commitment.to_text(), content_type: media_type, partial }
+}
+
+/// A client's string as an entry has it: itself, or its keyed hash.
+pub fn clear_or_hashed(vault: &mut Vault, tenant: &str, text: &str) -> String {
+    if identity::may_stand_clear(text) { text.to_owned() } else { vault.hashed(tenant, text) }
+}
+
+fn apply_facts(vault: &mut Vault, entry: &mut Entry, facts: &Facts, private: &mut Private) {
+    if let Some(user) = &facts.user_id {
+        private.originals.insert("user_id".to_owned(), user.clone());
+    }
+    let mut clear = Clear { vault, tenant: &entry.tenant_id.clone(), private };
+    entry.route = clear.field("route", Some(&facts.route));
+    entry.environment = clear.field("environment", facts.environment.as_deref());
+    entry.app_version = clear.field("app_version", facts.app_version.as_deref());
+    entry.operation = clear.field("operation", Some(&facts.operation));
+    entry.provider = clear.field("provider", facts.provider.as_deref());
+    entry.model = clear.field("model", facts.model.as_deref());
+    entry.session_id = clear.field("session_id", facts.session_id.as_deref());
+    entry.request_id = clear.field("request_id", facts.request_id.as_deref());
+    entry.api_key_id = clear.field("api_key_id", facts.api_key_id.as_deref());
+    entry.trace_id = clear.field("trace_id", facts.trace_id.as_deref());
+    entry.span_id = clear.field("span_id", facts.span_id.as_deref());
+    entry.tools = clear.names("tools", &facts.tools);
+    entry.stream = facts.stream;
+    entry.attempt = facts.attempt;
+    entry.params = facts
+        .params
+        .iter()
+        .filter(|(name, value)| is_param(name, value))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+}
+
+fn apply_answer(clear: &mut Clear<'_>, entry: &mut Entry, answer: &Answer) {
+    entry.model_returned = clear.field("model_returned", answer.model.as_deref());
+    entry.system_fingerprint = clear.field("system_fingerprint", answer.system_fingerprint.as_deref());
+    entry.finish_reason = clear.field("finish_reason", answer.finish_reason.as_deref());
+    entry.prompt_tokens = count(answer.prompt_tokens);
+    entry.completion_tokens = count(answer.completion_tokens);
+    entry.cached_tokens = count(answer.cached_tokens);
+    entry.reasoning_tokens = count(answer.reasoning_tokens);
+    if entry.prompt_tokens.is_some() || entry.completion_tokens.is_some() {
+        entry.usage_source = Some("provider".to_owned());
+    } else if entry.event_type != event_type::REQUEST {
+        entry.usage_source = Some("missing".to_owned());
+    }
+    if !answer.tool_calls.is_empty() {
+        let names = clear.names("tool_calls", &answer.tool_calls);
+        let detail = entry.detail.get_or_insert_default();
+        detail.insert("tool_calls".to_owned(), names.into());
+    }
+}
+
+/// Applies the rule to one event's strings.
+struct Clear<'a> {
+    vault: &'a mut Vault,
+    tenant: &'a str,
+    private: &'a mut Private,
+}
+
+impl Clear<'_> {
+    fn field(&mut self, name: &str, text: Option<&str>) -> Option<String> {
+        let text = text.filter(|text| !text.is_empty())?;
+        // A keyed id that the gateway made is no string that a client chose.
+        if name == "api_key_id" && text.starts_with("k:") && text.len() <= 64 {
+            return Some(text.to_owned());
+        }
+        let shown = clear_or_hashed(self.vault, self.tenant, text);
+        if shown != text {
+            self.private.originals.insert(name.to_owned(), text.to_owned());
+        }
+        Some(shown)
+    }
+
+    fn names(&mut self, list: &str, names: &[String]) -> Vec<String> {
+        let shown = names.iter().take(NAMES_MAX).enumerate();
+        shown.filter_map(|(n, name)| self.field(&format!("{list}.{n}"), Some(name))).collect()
+    }
+}
+
+fn event_type_of(operation: &str) -> &'static str {
+    match operation {
+        "chat" | "text_completion" => event_type::LLM_REQUEST,
+        "embeddings" => event_type::EMBEDDING,
+        _ => event_type::REQUEST,
+    }
+}
+
+fn is_param(name: &str, value: &Param) -> bool {
+    identity::may_stand_clear(name)
+        && match value {
+            Param::Bool(_) => true,
+            Param::Integer(n) => n.unsigned_abs() <= indelible_record::canonical::INTEGER_MAX,
+            Param::Text(text) => identity::may_stand_clear(text) || is_number(text),
+        }
+}
+
+/// A JSON number, kept as it was received; more digits than a person's number has are still a number here.
+fn is_number(text: &str) -> bool {
+    text.len() <= 64
+        && text.parse::<f64>().is_ok()
+        && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
+}
+
+fn is_media_type(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
+    text.len() <= 127
+        && text.split_once('/').is_some_and(|(kind, subtype)| {
+            !kind.is_empty()
+                && !subtype.is_empty()
+                && kind.bytes().all(allowed)
+                && subtype.bytes().all(allowed)
+        })
+}
+
+fn count(tokens: Option<u64>) -> Option<u64> {
+    tokens.filter(|&count| count <= indelible_record::canonical::INTEGER_MAX)
+}

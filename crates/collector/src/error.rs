@@ -1,0 +1,64 @@
+//! Why a collector cannot start or cannot go on, told apart by what the operator must do.
+
+use indelible_spool::LogError;
+use indelible_vault::VaultError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a collector stopped or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// What is on disk is not what was signed, or less than what was acknowledged. Sequencing on would
+    /// sign a second history; exit code 4.
+    #[error("refusing to sequence: {0}")]
+    Refused(String),
+    /// Another process holds the directory.
+    #[error("{} is in use by another process", .0.display())]
+    Held(PathBuf),
+    /// The directory is of another version, or not a data directory.
+    #[error("{}: {what}", path.display())]
+    Format {
+        /// Which directory or file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The keys failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A file failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The signer failed, or made something that does not verify.
+    #[error("cannot sign: {0}")]
+    Sign(String),
+    /// The collector has stopped; a restart recovers.
+    #[error("the collector has stopped: {0}")]
+    Stopped(String),
+}
+
+impl CollectorError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Exit code for a process that ends because of this: 4 refused to sequence, 5 storage failed, 2 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 4,
+            Self::Log(LogError::Poisoned(_) | LogError::Io { .. } | LogError::Full(_))
+            | Self::Io { .. }
+            | Self::Stopped(_) => 5,
+            _ => 2,
+        }
+    }
+}

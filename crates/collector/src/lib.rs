@@ -1,0 +1,30 @@
+//! The collector: takes frames from sources, makes entries of them, signs the ledger.
+//!
+//! It is the only party that writes a ledger, and the only one that decides what enters an entry. The way
+//! of a frame through this crate:
+//!
+//! * [`receive`]: a batch from a source is parsed, checked and decrypted, whole or not at all
+//! * [`sequencer`]: one thread gives every event its place; commits; signs
+//! * [`draft`]: what a source reported becomes an entry without personal data
+//! * [`state`]: what the WAL adds up to; recovery and normal running share one `apply`
+//! * [`head`], [`checkpoint`]: the commit point, and what is signed there
+//! * [`read`]: looking records up again, and opening their payloads
+//! * [`data_dir`]: the directory all of it lives in
+
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod data_dir;
+pub mod draft;
+pub mod head;
+pub mod read;
+pub mod receive;
+pub mod sequencer;
+pub mod state;
+
+mod collector;
+mod error;
+
+pub use collector::{Collector, Config, Query};
+pub use error::CollectorError;
+pub use receive::BatchError;

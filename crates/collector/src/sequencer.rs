@@ -1,0 +1,710 @@
+//! The one thread that gives every event its place.
+//!
+//! It takes whatever commands have gathered, appends what they lead to, and makes all of it durable at
+//! once: first the vault (a record whose key is lost is lost), then the WAL. Only then does anybody hear
+//! "logged". At least once a second, when something is new, it signs: see [`Sequencer::checkpoint`],
+//! the commit point, a straight line that says at each step what a crash there means.
+//!
+//! Any error that leaves the outcome of a write unknown ends the thread, and the process with it. A
+//! restart reads what is there and goes on from that.
+
+use crate::checkpoint::ReadBack;
+use crate::data_dir::DataDir;
+use crate::draft;
+use crate::head::Head;
+use crate::read::WalReader;
+use crate::receive::{Batch, BatchError, Content, Opened};
+use crate::state::{Open, State};
+use crate::{CollectorError, Config};
+use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash};
+use indelible_os::clock;
+use indelible_record::commitment::to_hex;
+use indelible_record::entry::{self, Entry, Status, event_type};
+use indelible_record::event::{End, Gap, Private, SourceNotice, Start};
+use indelible_record::shipping::{Ack, Acknowledged, Receipt};
+use indelible_record::{Committer, payload};
+use indelible_spool::LogError;
+use indelible_spool::wal::{Origin, Record, Ref, Stream};
+use indelible_spool::writer::{Claim, LogWriter};
+use indelible_vault::subjects::Basis;
+use indelible_vault::{SubjectRef, Vault, VaultError, random, seal};
+use indelible_verify::directory::{OPERATIONS, digest_text};
+use ring::hmac;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// How long something new may stand unsigned.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// An idle ledger says so this often, and a source is summed up this often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// Most commands in one group commit.
+const GROUP_MAX_COMMANDS: usize = 256;
+/// A WAL file is closed at the first checkpoint behind this size; a group never grows it past the limit.
+const WAL_ROTATE_BYTES: u64 = 96 << 20;
+
+/// What the sequencer is asked to do.
+pub enum Command {
+    /// Take in a batch of a source.
+    Batch {
+        /// The batch.
+        batch: Batch,
+        /// What the source says it was told before.
+        acknowledged: Option<Acknowledged>,
+        /// Whether it wants receipts.
+        receipts: bool,
+        /// Who waits for the outcome.
+        reply: oneshot::Sender<Result<Ack, BatchError>>,
+    },
+    /// Record something that the collector itself saw, in the operations ledger.
+    Record {
+        /// The entry; place and time are filled in.
+        entry: Box<Entry>,
+        /// What may only be in the payload, as JSON.
+        private: Vec<u8>,
+        /// Who waits for the outcome.
+        reply: oneshot::Sender<Result<Receipt, String>>,
+    },
+    /// Sign what is there and end in good order.
+    Stop,
+}
+
+/// Owns everything that writes.
+pub struct Sequencer {
+    config: Config,
+    dir: DataDir,
+    wal: LogWriter,
+    state: State,
+    vault: Arc<Mutex<Vault>>,
+    head: Head,
+    signers: BTreeMap<String, Ed25519Signer>,
+    read_back: Option<ReadBack>,
+    ack_key: hmac::Key,
+    spool_key: String,
+    last_checkpoint: Instant,
+    last_report: Instant,
+    /// Entries per ledger at the last report, to tell which were idle.
+    reported: BTreeMap<String, u64>,
+}
+
+/// What a group owes its callers once it is durable.
+enum Owed {
+    Ack(oneshot::Sender<Result<Ack, BatchError>>, Result<Ack, BatchError>),
+    Receipt(oneshot::Sender<Result<Receipt, String>>, Receipt),
+}
+
+impl Sequencer {
+    /// Puts the recovered parts together, signs what a crash left unsigned and begins a new WAL file.
+    pub fn start(
+        config: Config,
+        dir: DataDir,
+        wal: LogWriter,
+        state: State,
+        vault: Arc<Mutex<Vault>>,
+        head: Head,
+    ) -> Result<Self, CollectorError> {
+        let (ack_key, spool_key) = {
+            let vault = lock(&vault);
+            let keys = vault.keys().spool_keys()?;
+            let newest = keys.last().map(|key| to_hex(key.public().as_bytes())).unwrap_or_default();
+            (hmac::Key::new(hmac::HMAC_SHA256, &*vault.keys().derive("ack", "")), newest)
+        };
+        let mut this = Self {
+            config,
+            dir,
+            wal,
+            state,
+            vault,
+            head,
+            signers: BTreeMap::new(),
+            read_back: None,
+            ack_key,
+            spool_key,
+            last_checkpoint: Instant::now(),
+            last_report: Instant::now(),
+            reported: BTreeMap::new(),
+        };
+        this.load_signers()?;
+        if this.wal.current().is_some() {
+            // The file that a crash left open: sign its end, so that it can be closed.
+            this.checkpoint()?;
+        }
+        this.wal.begin_file()?;
+        this.ensure_ledger(OPERATIONS)?;
+        for tenant in this.config.tenants.clone() {
+            this.ensure_ledger(&tenant)?;
+        }
+        this.commit()?;
+        this.checkpoint()?;
+        for (tenant, note) in this.head.notes() {
+            this.dir.publish(tenant, note)?;
+        }
+        Ok(this)
+    }
+
+    /// Serves commands until told to stop, or until something fails that only a restart can judge.
+    pub fn run(mut self, commands: &mpsc::Receiver<Command>) -> Result<(), CollectorError> {
+        loop {
+            let wait = match self.unsigned() {
+                true => CHECKPOINT_INTERVAL.saturating_sub(self.last_checkpoint.elapsed()),
+                false => REPORT_INTERVAL.saturating_sub(self.last_report.elapsed()),
+            };
+            let first = match commands.recv_timeout(wait) {
+                Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return self.stop(),
+                Ok(command) => Some(command),
+                Err(mpsc::RecvTimeoutError::Timeout) => None,
+            };
+            let mut stop = false;
+            let mut owed = Vec::new();
+            let mut next = first;
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Stop => stop = true,
+                    other => owed.push(self.serve(other)?),
+                }
+                if !stop && owed.len() < GROUP_MAX_COMMANDS {
+                    next = commands.try_recv().ok();
+                }
+            }
+            self.report_if_due()?;
+            self.commit()?;
+            for answer in owed {
+                match answer {
+                    // A source that hung up sends again and is told then.
+                    Owed::Ack(reply, ack) => drop(reply.send(ack)),
+                    Owed::Receipt(reply, receipt) => drop(reply.send(Ok(receipt))),
+                }
+            }
+            if stop {
+                return self.stop();
+            }
+            let due = self.unsigned() && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
+            if due || self.wal.current().is_some_and(|(_, _, written)| written >= WAL_ROTATE_BYTES) {
+                self.checkpoint()?;
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<(), CollectorError> {
+        self.commit()?;
+        self.checkpoint()?;
+        self.wal.close()?;
+        Ok(())
+    }
+
+    /// Makes everything appended durable. A failure here ends the process: see [`LogError::Poisoned`].
+    fn commit(&mut self) -> Result<(), CollectorError> {
+        // Keys first: a record must never be durable before the key that opens it.
+        lock(&self.vault).sync()?;
+        self.wal.sync()?;
+        Ok(())
+    }
+
+    fn unsigned(&self) -> bool {
+        self.state.ledgers().any(|(_, ledger)| !ledger.unsigned().is_empty())
+    }
+
+    /// Signs what is durable. The order is the contract (DESIGN §5, *Commit*).
+    fn checkpoint(&mut self) -> Result<(), CollectorError> {
+        self.last_checkpoint = Instant::now();
+        // 1. Everything to be signed is on the disk. A crash from here on loses nothing: the entries are
+        //    found again and signed then.
+        self.commit()?;
+        let Some((file_no, file, written)) = self.wal.current().map(|(n, file, at)| (n, file.clone(), at))
+        else {
+            return Ok(());
+        };
+        // 2. Read back what the disk will give, and compare with what the tree was built from.
+        if self.read_back.as_ref().is_none_or(|read_back| read_back.file_no() != file_no) {
+            let header = self.wal.current_header().cloned();
+            self.read_back = header.map(|header| ReadBack::new(file, &header));
+        }
+        let Some(read_back) = &mut self.read_back else { return Ok(()) };
+        let digest = read_back.reach(written)?;
+        let leaves = read_back.take_leaves();
+        let mut notes = BTreeMap::new();
+        for (tenant, ledger) in self.state.ledgers() {
+            let read = leaves.get(tenant).map_or(&[][..], Vec::as_slice);
+            // In a recovered file older, signed leaves stand before the unsigned ones.
+            if !read.ends_with(ledger.unsigned()) {
+                return Err(CollectorError::Refused(format!(
+                    "ledger {tenant}: the entries on disk are not the ones that were hashed"
+                )));
+            }
+            // 3. Sign. A signature that nobody has seen yet binds nobody.
+            if !ledger.unsigned().is_empty() {
+                notes.insert(tenant.clone(), self.sign_head(tenant, ledger.size(), ledger.root())?);
+            }
+        }
+        let digest = self.sign_digest(file_no, written, &digest)?;
+        // 4. The commit point. Before it the old heads stand, after it the new ones. An error leaves it
+        //    open which: the process ends, and the next start reads the head.
+        if !notes.is_empty() {
+            self.head.swap(&self.wal.log_id().to_string(), &notes)?;
+        }
+        // 5. Publish. All of this is derived: after a crash here the next start does it again.
+        let mut frame: Vec<&[u8]> = vec![digest.as_bytes()];
+        frame.extend(notes.values().map(String::as_bytes));
+        let record = Record::Checkpoint { notes: frame };
+        self.wal.append(record.kind(), &[&record.encode()], Claim::Settle)?;
+        self.wal.flush()?;
+        for (tenant, note) in &notes {
+            self.dir.publish(tenant, note)?;
+            self.state.ledger_mut(tenant).set_signed();
+        }
+        if written >= WAL_ROTATE_BYTES {
+            self.wal.begin_file()?;
+        }
+        Ok(())
+    }
+
+    fn sign_head(&self, tenant: &str, size: u64, root: Hash) -> Result<String, CollectorError> {
+        let signer = self.signer(tenant)?;
+        Checkpoint::new(signer.name(), size, root)
+            .and_then(|checkpoint| checkpoint.sign(signer))
+            .map_err(|error| CollectorError::Sign(error.to_string()))
+    }
+
+    fn sign_digest(&self, file_no: u64, bytes: u64, hash: &[u8; 32]) -> Result<String, CollectorError> {
+        let signer = self.signer(OPERATIONS)?;
+        Note::sign(digest_text(file_no, bytes, hash), &[signer as &dyn Signer])
+            .map(|note| note.to_string())
+            .map_err(|error| CollectorError::Sign(error.to_string()))
+    }
+
+    fn signer(&self, tenant: &str) -> Result<&Ed25519Signer, CollectorError> {
+        self.signers
+            .get(tenant)
+            .ok_or_else(|| CollectorError::Sign(format!("no signing key for ledger {tenant}")))
+    }
+
+    fn load_signers(&mut self) -> Result<(), CollectorError> {
+        let vault = lock(&self.vault);
+        for (tenant, key) in indelible_vault::KeyStore::verifier_keys(vault.keys().dir())? {
+            let signer = vault.keys().signer(&tenant, key.name(), true)?;
+            self.signers.insert(tenant, signer);
+        }
+        Ok(())
+    }
+
+    /// Makes a tenant's ledger if there is none: its key, then the empty head, then genesis. In this
+    /// order, entries without a head are always a sign of loss.
+    fn ensure_ledger(&mut self, tenant: &str) -> Result<(), CollectorError> {
+        if !self.signers.contains_key(tenant) {
+            let origin = format!("indelible/{}", Uuid::from_bytes(random()?));
+            let signer = lock(&self.vault).keys().signer(tenant, &origin, true)?;
+            self.signers.insert(tenant.to_owned(), signer);
+        }
+        if self.state.ledger(tenant).is_some_and(|ledger| ledger.size() > 0) {
+            return Ok(());
+        }
+        if !self.head.notes().contains_key(tenant) {
+            let note = self.sign_head(tenant, 0, Hash::EMPTY_ROOT)?;
+            let notes = BTreeMap::from([(tenant.to_owned(), note)]);
+            self.head.swap(&self.wal.log_id().to_string(), &notes)?;
+        }
+        let key = self.signer(tenant)?.verifier_key().clone();
+        let mut detail = serde_json::Map::new();
+        detail.insert("format".to_owned(), entry::VERSION.into());
+        detail.insert("keys".to_owned(), vec![key.to_string()].into());
+        detail.insert("origin".to_owned(), key.name().into());
+        let entry = self.own_entry(tenant, event_type::GENESIS, detail);
+        self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
+        Ok(())
+    }
+
+    fn serve(&mut self, command: Command) -> Result<Owed, CollectorError> {
+        match command {
+            Command::Batch { batch, acknowledged, receipts, reply } => {
+                let outcome = self.take_batch(batch, acknowledged.as_ref(), receipts)?;
+                Ok(Owed::Ack(reply, outcome))
+            }
+            Command::Record { entry, private, reply } => {
+                let receipt = self.record_own(*entry, &private)?;
+                Ok(Owed::Receipt(reply, receipt))
+            }
+            Command::Stop => Err(CollectorError::Stopped("asked to".to_owned())),
+        }
+    }
+
+    /// Takes in what is new of a batch. The inner error is the source's, the outer one ends the process.
+    fn take_batch(
+        &mut self,
+        batch: Batch,
+        acknowledged: Option<&Acknowledged>,
+        receipts: bool,
+    ) -> Result<Result<Ack, BatchError>, CollectorError> {
+        let incarnation = batch.incarnation;
+        let mark = self.state.source(incarnation).map_or(0, |source| source.mark);
+        if let Some(told) = acknowledged.filter(|told| told.seq > mark) {
+            if told.token != self.token(incarnation, told.seq) {
+                return Ok(Err(BatchError::ForeignAck(told.seq)));
+            }
+            // Only this collector can have made the token: it once had more than it has now.
+            return Err(CollectorError::Refused(format!(
+                "source {} was acknowledged up to {}, but the records here end at {mark}: an old copy was restored",
+                batch.source_id, told.seq
+            )));
+        }
+        if let Some(known) = self.state.source(incarnation)
+            && known.id != batch.source_id
+        {
+            let what = format!("this spool belongs to source {}, not {}", known.id, batch.source_id);
+            return Ok(Err(BatchError::Forbidden(what)));
+        }
+        if let Some(first) = batch.frames.first().filter(|first| first.seq > mark + 1) {
+            return Ok(Err(BatchError::OutOfOrder { expected: mark + 1, got: first.seq }));
+        }
+        let unknown = batch.frames.iter().find_map(|frame| match &frame.content {
+            Content::Start(start, _) if !self.config.tenants.contains(&start.tenant) => Some(&start.tenant),
+            Content::Gap(gap) if !self.config.tenants.contains(&gap.tenant) => Some(&gap.tenant),
+            _ => None,
+        });
+        if let Some(tenant) = unknown {
+            let what = format!("unknown tenant {tenant:?}: it is not in the collector's configuration");
+            return Ok(Err(BatchError::Forbidden(what)));
+        }
+        if self.state.source(incarnation).is_none() {
+            self.append(&Record::Source { incarnation, id: &batch.source_id })?;
+        }
+        let mut made = Vec::new();
+        for frame in batch.frames.into_iter().filter(|frame| frame.seq > mark) {
+            let origin = Origin { incarnation, seq: frame.seq };
+            match self.take_frame(&batch.source_id, origin, frame) {
+                Ok(Some(receipt)) if receipts => made.push(receipt),
+                Ok(_) => {}
+                Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(BatchError::Full(why))),
+                Err(error) => return Err(error),
+            }
+        }
+        let seq = self.state.source(incarnation).map_or(0, |source| source.mark);
+        Ok(Ok(Ack {
+            seq,
+            token: self.token(incarnation, seq),
+            level: "logged".to_owned(),
+            spool_key: self.spool_key.clone(),
+            receipts: made,
+        }))
+    }
+
+    /// Takes in one frame. It leaves exactly one WAL record that carries its number, the last it appends.
+    fn take_frame(
+        &mut self,
+        source_id: &str,
+        origin: Origin,
+        frame: Opened,
+    ) -> Result<Option<Receipt>, CollectorError> {
+        if self.wal.current_len() >= WAL_ROTATE_BYTES {
+            // Files change hands at a checkpoint only, so that the end of each is signed.
+            self.checkpoint()?;
+        }
+        let event_id = frame.event_id;
+        match frame.content {
+            Content::Start(start, piece) => self.take_start(origin, event_id, *start, &piece).map(|()| None),
+            Content::Input(piece) => self.take_piece(origin, event_id, Stream::Input, &piece).map(|()| None),
+            Content::Output(piece) => {
+                self.take_piece(origin, event_id, Stream::Output, &piece).map(|()| None)
+            }
+            Content::End(end, piece) => self.take_end(source_id, origin, event_id, *end, &piece),
+            Content::Heartbeat => self.append(&Record::Taken(origin)).map(|_| None),
+            Content::Gap(gap) => self.take_gap(source_id, origin, event_id, &gap).map(Some),
+            Content::Started(notice) => {
+                for event_id in self.state.abandoned(source_id, origin.incarnation, origin.seq) {
+                    self.interrupt(source_id, event_id)?;
+                }
+                self.take_notice(event_type::SOURCE_STARTED, source_id, origin, event_id, &notice).map(Some)
+            }
+            Content::Stopped(notice) => {
+                self.take_notice(event_type::SOURCE_STOPPED, source_id, origin, event_id, &notice).map(Some)
+            }
+        }
+    }
+
+    fn take_start(
+        &mut self,
+        origin: Origin,
+        event_id: Uuid,
+        start: Start,
+        piece: &[u8],
+    ) -> Result<(), CollectorError> {
+        let now = clock::now();
+        let mut private = start.private.clone();
+        let (draft, part) = {
+            let mut vault = lock(&self.vault);
+            let subject = draft::subject_of(&mut vault, &start, now)?;
+            let draft = draft::from_start(&mut vault, event_id, &start, subject, &mut private);
+            let context = part_context(&start.tenant, event_id, origin);
+            let part = seal_part(
+                &mut vault,
+                &start.tenant,
+                subject,
+                now.month(),
+                &context,
+                &to_json(&private)?,
+                piece,
+            )?;
+            (draft, part)
+        };
+        let draft = serde_json::to_vec(&draft).map_err(|error| CollectorError::Sign(error.to_string()))?;
+        self.append(&Record::Open { origin, event_id, tenant: &start.tenant, draft: &draft, part: &part })?;
+        Ok(())
+    }
+
+    fn take_piece(
+        &mut self,
+        origin: Origin,
+        event_id: Uuid,
+        stream: Stream,
+        piece: &[u8],
+    ) -> Result<(), CollectorError> {
+        let Some((tenant, subject)) = self.state.open(event_id).map(owner_of) else {
+            tracing::warn!(%event_id, seq = origin.seq, "a piece of a body without a start was passed over");
+            return self.append(&Record::Taken(origin)).map(|_| ());
+        };
+        let context = part_context(&tenant, event_id, origin);
+        let month = clock::now().month();
+        let part = seal_part(&mut lock(&self.vault), &tenant, subject, month, &context, b"", piece)?;
+        self.append(&Record::Part { origin, event_id, stream, part: &part }).map(|_| ())
+    }
+
+    fn take_end(
+        &mut self,
+        source_id: &str,
+        origin: Origin,
+        event_id: Uuid,
+        end: End,
+        piece: &[u8],
+    ) -> Result<Option<Receipt>, CollectorError> {
+        let Some(open) = self.state.open(event_id) else {
+            tracing::warn!(%event_id, seq = origin.seq, "the end of a request without a start was passed over");
+            return self.append(&Record::Taken(origin)).map(|_| None);
+        };
+        let (tenant, subject) = owner_of(open);
+        let (mut entry, refs) = (open.draft.clone(), open.refs.clone());
+        let mut private = end.private.clone();
+        let part = {
+            let mut vault = lock(&self.vault);
+            draft::apply_end(&mut vault, &mut entry, &end, &mut private);
+            let context = part_context(&tenant, event_id, origin);
+            let month = clock::now().month();
+            seal_part(&mut vault, &tenant, subject, month, &context, &to_json(&private)?, piece)?
+        };
+        entry.source = Some(draft::source(
+            source_id,
+            origin.incarnation,
+            origin.seq,
+            Some(end.start_seq),
+            Some(end.time),
+        ));
+        self.append_entry(origin, event_id, entry, refs, &part).map(Some)
+    }
+
+    /// Writes the entry of a request that its source can no longer end, from what survived of it.
+    fn interrupt(&mut self, source_id: &str, event_id: Uuid) -> Result<(), CollectorError> {
+        // Its pieces may be in this very group: they must be readable.
+        self.wal.flush()?;
+        let Some(open) = self.state.open(event_id) else { return Ok(()) };
+        let (tenant, subject) = owner_of(open);
+        let (mut entry, refs, start) = (open.draft.clone(), open.refs.clone(), open.origin);
+        let mut input = Committer::new(random()?);
+        let mut output = Committer::new(random()?);
+        let mut reader = WalReader::new(&self.dir.wal());
+        for place in &refs {
+            let Some(found) = reader.part(*place, &tenant, event_id, &mut lock(&self.vault))? else {
+                continue;
+            };
+            match found.stream {
+                Stream::Input => input.update(&found.bytes),
+                Stream::Output => output.update(&found.bytes),
+            }
+        }
+        let mut private = Private::default();
+        if entry.input.is_none() {
+            let commitment = input.finish();
+            entry.input = Some(draft::side(&commitment, None, true));
+            private.input = Some(commitment);
+        }
+        let commitment = output.finish();
+        entry.output = Some(draft::side(&commitment, None, true));
+        private.output = Some(commitment);
+        entry.status = Some(Status::Interrupted);
+        entry.source = Some(draft::source(source_id, start.incarnation, start.seq, Some(start.seq), None));
+        let origin = Origin::default();
+        let context = part_context(&tenant, event_id, origin);
+        let month = clock::now().month();
+        let part =
+            seal_part(&mut lock(&self.vault), &tenant, subject, month, &context, &to_json(&private)?, b"")?;
+        self.append_entry(origin, event_id, entry, refs, &part)?;
+        Ok(())
+    }
+
+    fn take_gap(
+        &mut self,
+        source_id: &str,
+        origin: Origin,
+        event_id: Uuid,
+        gap: &Gap,
+    ) -> Result<Receipt, CollectorError> {
+        let mut detail = serde_json::Map::new();
+        let cause = draft::clear_or_hashed(&mut lock(&self.vault), &gap.tenant, &gap.cause);
+        detail.insert("cause".to_owned(), cause.into());
+        detail.insert("count".to_owned(), gap.count.min(indelible_record::canonical::INTEGER_MAX).into());
+        detail.insert("from".to_owned(), clock::Utc(gap.from).to_string().into());
+        detail.insert("to".to_owned(), clock::Utc(gap.to).to_string().into());
+        let mut entry = self.own_entry(&gap.tenant, event_type::GAP, detail);
+        entry.source = Some(draft::source(source_id, origin.incarnation, origin.seq, None, None));
+        self.append_entry(origin, event_id, entry, Vec::new(), &[])
+    }
+
+    fn take_notice(
+        &mut self,
+        event: &str,
+        source_id: &str,
+        origin: Origin,
+        event_id: Uuid,
+        notice: &SourceNotice,
+    ) -> Result<Receipt, CollectorError> {
+        let version = draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, &notice.version);
+        let mut entry = self.own_entry(OPERATIONS, event, serde_json::Map::new());
+        entry.app_version = Some(version);
+        entry.source =
+            Some(draft::source(source_id, origin.incarnation, origin.seq, None, Some(notice.time)));
+        self.append_entry(origin, event_id, entry, Vec::new(), &[])
+    }
+
+    fn record_own(&mut self, mut entry: Entry, private: &[u8]) -> Result<Receipt, CollectorError> {
+        let event_id = Uuid::now_v7();
+        OPERATIONS.clone_into(&mut entry.tenant_id);
+        let now = clock::now();
+        let part = {
+            let mut vault = lock(&self.vault);
+            let subject = vault.subject(OPERATIONS, Basis::RouteDay, &format!("operations/{}", now.day()))?;
+            entry.subject_ref = Some(subject.to_string());
+            let context = part_context(OPERATIONS, event_id, Origin::default());
+            seal_part(&mut vault, OPERATIONS, subject, now.month(), &context, private, b"")?
+        };
+        self.append_entry(Origin::default(), event_id, entry, Vec::new(), &part)
+    }
+
+    /// Hourly: a ledger in which nothing happened says so, and sources are summed up.
+    fn report_if_due(&mut self) -> Result<(), CollectorError> {
+        if self.last_report.elapsed() < REPORT_INTERVAL {
+            return Ok(());
+        }
+        self.last_report = Instant::now();
+        let sources: Vec<_> = self
+            .state
+            .sources()
+            .map(|(id, source)| (*id, source.id.clone(), source.mark, source.entries))
+            .collect();
+        for (incarnation, id, mark, entries) in sources {
+            let mut detail = serde_json::Map::new();
+            detail.insert("entries".to_owned(), entries.into());
+            let mut entry = self.own_entry(OPERATIONS, event_type::SOURCE_REPORT, detail);
+            entry.source = Some(draft::source(&id, incarnation, mark, None, None));
+            self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
+        }
+        let idle: Vec<String> = self
+            .state
+            .ledgers()
+            .filter(|(tenant, ledger)| self.reported.get(*tenant).is_some_and(|size| *size == ledger.size()))
+            .map(|(tenant, _)| tenant.clone())
+            .collect();
+        for tenant in idle {
+            let entry = self.own_entry(&tenant, event_type::HEARTBEAT, serde_json::Map::new());
+            self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
+        }
+        self.reported =
+            self.state.ledgers().map(|(tenant, ledger)| (tenant.clone(), ledger.size())).collect();
+        Ok(())
+    }
+
+    fn own_entry(
+        &self,
+        tenant: &str,
+        event: &str,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Entry {
+        Entry {
+            event_type: event.to_owned(),
+            tenant_id: tenant.to_owned(),
+            detail: (!detail.is_empty()).then_some(detail),
+            v: entry::VERSION,
+            ..Entry::default()
+        }
+    }
+
+    /// Gives an entry its place: number, previous hash, time. From here on only its bytes count.
+    fn append_entry(
+        &mut self,
+        origin: Origin,
+        event_id: Uuid,
+        mut entry: Entry,
+        refs: Vec<Ref>,
+        part: &[u8],
+    ) -> Result<Receipt, CollectorError> {
+        let tenant = entry.tenant_id.clone();
+        let ledger = self.state.ledger_mut(&tenant);
+        entry.seq = ledger.size();
+        entry.prev_hash = ledger.last_leaf().to_string();
+        entry.timestamp = clock::now().to_string();
+        entry.event_id = event_id.to_string();
+        let bytes = entry.to_bytes().map_err(|error| CollectorError::Sign(error.to_string()))?;
+        let leaf = leaf_hash(&bytes);
+        self.append(&Record::Entry { origin, event_id, tenant: &tenant, refs, entry: &bytes, part })?;
+        Ok(Receipt { event_id, seq: entry.seq, leaf_hash: leaf.to_string(), level: "logged".to_owned() })
+    }
+
+    fn append(&mut self, record: &Record<'_>) -> Result<Ref, CollectorError> {
+        let position = self.wal.append(record.kind(), &[&record.encode()], Claim::Admit)?;
+        let at = Ref { file_no: position.file_no, offset: position.offset };
+        self.state.apply(record, at).map_err(|misfit| CollectorError::Refused(misfit.0))?;
+        Ok(at)
+    }
+
+    /// Shows a source later that it was this collector that acknowledged a frame.
+    fn token(&self, incarnation: Uuid, seq: u64) -> String {
+        let mut context = hmac::Context::with_key(&self.ack_key);
+        context.update(incarnation.as_bytes());
+        context.update(&seq.to_le_bytes());
+        to_hex(&context.sign().as_ref()[..16])
+    }
+}
+
+/// What a payload part is bound to besides its subject and month.
+pub(crate) fn part_context(tenant: &str, event_id: Uuid, origin: Origin) -> Vec<u8> {
+    let mut context = tenant.as_bytes().to_vec();
+    context.push(0);
+    context.extend_from_slice(event_id.as_bytes());
+    context.extend_from_slice(origin.incarnation.as_bytes());
+    context.extend_from_slice(&origin.seq.to_le_bytes());
+    context
+}
+
+fn seal_part(
+    vault: &mut Vault,
+    tenant: &str,
+    subject: SubjectRef,
+    month: u32,
+    context: &[u8],
+    private: &[u8],
+    piece: &[u8],
+) -> Result<Vec<u8>, VaultError> {
+    let key = vault.data_key(tenant, subject, month)?;
+    seal::seal(&key, context, &payload::join(private, piece))
+}
+
+fn owner_of(open: &Open) -> (String, SubjectRef) {
+    let subject = open.draft.subject_ref.as_deref().and_then(|text| text.parse().ok());
+    (open.tenant.clone(), subject.unwrap_or(SubjectRef([0; 16])))
+}
+
+fn to_json(private: &Private) -> Result<Vec<u8>, CollectorError> {
+    serde_json::to_vec(private).map_err(|error| CollectorError::Sign(error.to_string()))
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,203 @@
+//! What the WAL adds up to: ledgers, how far each source is taken in, and what is open.
+//!
+//! [`State::apply`] is the only way any of this changes, in normal running (after a record was appended)
+//! and in recovery (as it is read back). A state that recovery builds is therefore the state that the
+//! process had when it wrote the last record.
+
+use indelible_ledger::{Frontier, Hash, leaf_hash};
+use indelible_record::Entry;
+use indelible_spool::wal::{Origin, Record, Ref};
+use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
+
+/// Everything that the WAL adds up to.
+#[derive(Default)]
+pub struct State {
+    ledgers: BTreeMap<String, Ledger>,
+    sources: HashMap<Uuid, SourceState>,
+    open: HashMap<Uuid, Open>,
+}
+
+/// One tenant's ledger.
+pub struct Ledger {
+    tree: Frontier,
+    last_leaf: Hash,
+    /// Leaves made since the last checkpoint, to be compared with what is read back from the disk.
+    unsigned: Vec<Hash>,
+    /// Size and root of the head; the root is compared when the ledger reaches the size.
+    awaited: Option<(u64, Hash)>,
+}
+
+/// One incarnation of a source.
+#[derive(Debug, Default)]
+pub struct SourceState {
+    /// The source's id.
+    pub id: String,
+    /// Its last frame that was taken in.
+    pub mark: u64,
+    /// Entries made for it.
+    pub entries: u64,
+}
+
+/// An accepted request that has no entry yet.
+pub struct Open {
+    /// The start frame.
+    pub origin: Origin,
+    /// Its ledger.
+    pub tenant: String,
+    /// The entry as far as it is known.
+    pub draft: Entry,
+    /// The frames that hold its payload.
+    pub refs: Vec<Ref>,
+}
+
+/// Why a record cannot follow the ones before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit(pub String);
+
+impl State {
+    /// Expects the ledger of `tenant` to have this root at this size.
+    pub fn await_head(&mut self, tenant: &str, size: u64, root: Hash) {
+        self.ledger_mut(tenant).awaited = Some((size, root));
+    }
+
+    /// Takes in a record that stands in the WAL at `at`.
+    pub fn apply(&mut self, record: &Record<'_>, at: Ref) -> Result<(), Misfit> {
+        match record {
+            Record::Source { incarnation, id } => {
+                self.sources.entry(*incarnation).or_default().id = (*id).to_owned();
+            }
+            Record::Taken(_) | Record::Checkpoint { .. } => {}
+            Record::Open { origin, event_id, tenant, draft, .. } => {
+                let draft = serde_json::from_slice(draft).map_err(|error| {
+                    Misfit(format!("the draft of event {event_id} is malformed: {error}"))
+                })?;
+                let open = Open { origin: *origin, tenant: (*tenant).to_owned(), draft, refs: vec![at] };
+                self.open.insert(*event_id, open);
+            }
+            Record::Part { event_id, .. } => {
+                if let Some(open) = self.open.get_mut(event_id) {
+                    open.refs.push(at);
+                }
+            }
+            Record::Entry { origin, event_id, tenant, entry, .. } => {
+                self.ledger_mut(tenant).extend(leaf_hash(entry))?;
+                self.open.remove(event_id);
+                if let Some(source) = self.sources.get_mut(&origin.incarnation) {
+                    source.entries += 1;
+                }
+            }
+        }
+        if let Some(origin) = record.origin() {
+            let source = self.sources.entry(origin.incarnation).or_default();
+            if origin.seq != source.mark + 1 {
+                let (mark, seq) = (source.mark, origin.seq);
+                return Err(Misfit(format!("frame {seq} of source {} follows {mark}", source.id)));
+            }
+            source.mark = origin.seq;
+        }
+        Ok(())
+    }
+
+    /// The ledger of a tenant.
+    pub fn ledger(&self, tenant: &str) -> Option<&Ledger> {
+        self.ledgers.get(tenant)
+    }
+
+    /// The ledger of a tenant; an empty one when there is none.
+    pub fn ledger_mut(&mut self, tenant: &str) -> &mut Ledger {
+        self.ledgers.entry(tenant.to_owned()).or_insert_with(Ledger::new)
+    }
+
+    /// All ledgers.
+    pub fn ledgers(&self) -> impl Iterator<Item = (&String, &Ledger)> {
+        self.ledgers.iter()
+    }
+
+    /// An incarnation of a source, if anything was ever taken from it.
+    pub fn source(&self, incarnation: Uuid) -> Option<&SourceState> {
+        self.sources.get(&incarnation)
+    }
+
+    /// All incarnations of all sources.
+    pub fn sources(&self) -> impl Iterator<Item = (&Uuid, &SourceState)> {
+        self.sources.iter()
+    }
+
+    /// An open request.
+    pub fn open(&self, event_id: Uuid) -> Option<&Open> {
+        self.open.get(&event_id)
+    }
+
+    /// How many requests are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Open requests that a source which came up anew can no longer end: those before `seq` of this
+    /// incarnation and all of its older ones, oldest first.
+    pub fn abandoned(&self, source_id: &str, incarnation: Uuid, seq: u64) -> Vec<Uuid> {
+        let mut found: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| {
+                let same_source =
+                    self.sources.get(&open.origin.incarnation).is_some_and(|s| s.id == source_id);
+                same_source && (open.origin.incarnation != incarnation || open.origin.seq < seq)
+            })
+            .map(|(event_id, open)| (open.refs.first().map(|at| (at.file_no, at.offset)), *event_id))
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, event_id)| event_id).collect()
+    }
+}
+
+impl Ledger {
+    fn new() -> Self {
+        Self { tree: Frontier::new(), last_leaf: Hash::ZERO, unsigned: Vec::new(), awaited: None }
+    }
+
+    fn extend(&mut self, leaf: Hash) -> Result<(), Misfit> {
+        self.tree.append(leaf).map_err(|error| Misfit(error.to_string()))?;
+        self.last_leaf = leaf;
+        match self.awaited {
+            Some((size, root)) if size == self.tree.size() && root != self.tree.root() => {
+                return Err(Misfit(format!("the first {size} entries are not the ones that were signed")));
+            }
+            // What the head covers was read back before it was signed.
+            Some((size, _)) if size >= self.tree.size() => {}
+            _ => self.unsigned.push(leaf),
+        }
+        Ok(())
+    }
+
+    /// Entries in the ledger.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Root over all entries.
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Leaf hash of the last entry: the next entry's `prev_hash`.
+    pub fn last_leaf(&self) -> Hash {
+        self.last_leaf
+    }
+
+    /// Size of the head that this ledger has to reach.
+    pub fn awaited_size(&self) -> u64 {
+        self.awaited.map_or(0, |(size, _)| size)
+    }
+
+    /// Leaves that no signature covers yet.
+    pub fn unsigned(&self) -> &[Hash] {
+        &self.unsigned
+    }
+
+    /// Everything so far is covered by a signature.
+    pub fn set_signed(&mut self) {
+        self.unsigned.clear();
+    }
+}

@@ -1,0 +1,557 @@
+//! A whole data directory: every file, every byte outside `cache/` and `run/`.
+//!
+//! ```text
+//! DIR/FORMAT                      one fixed line
+//! DIR/wal/*.wal                   frames; signed digests of the file stand between them
+//! DIR/ledgers/TENANT/checkpoint   the newest signed tree head of each ledger
+//! DIR/spool/*.spool               where gateway and collector share a directory
+//! ```
+//!
+//! Trust comes from the public keys that the caller brings. What the last signature covers is judged
+//! against it; what stands behind it is what was on its way when the collector stopped, or stops now:
+//! while it runs that is in order, and otherwise the answer is "could not tell".
+//!
+//! Reads only. It takes no lock, so it may look at a directory that is being written: claims (head,
+//! checkpoints) are read before the entries that they are about, which can only have grown since.
+
+use crate::Verdict;
+use crate::ledger::LedgerCheck;
+use base64::Engine as _;
+use indelible_ledger::{Checkpoint, Hash, Note, VerifierKey};
+use indelible_os::durable::{Dir, FsDir};
+use indelible_os::lock;
+use indelible_spool::frame::Kind;
+use indelible_spool::reader::{self, End, FileReader};
+use indelible_spool::wal::Record;
+use indelible_spool::{LogError, Role};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The one line of `DIR/FORMAT`.
+pub const FORMAT_LINE: &str = "indelible data directory, format 1\n";
+/// Tenant of the operations ledger, whose key signs file digests.
+pub const OPERATIONS: &str = "operations";
+/// First line of a file digest.
+pub const DIGEST_LINE: &str = "indelible wal digest v1";
+
+/// Identity of a log, as its file headers have it.
+type LogId = [u8; 16];
+
+/// What to check a directory against.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Each ledger's public key.
+    pub keys: Vec<(String, VerifierKey)>,
+    /// The head, if it can be read: tenant and signed note.
+    pub head: Vec<(String, String)>,
+}
+
+/// Something that is wrong, or that could not be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub verdict: Verdict,
+    /// Which ledger, where one can be named.
+    pub ledger: Option<String>,
+    /// Sequence number of the first entry concerned, where one can be named.
+    pub seq: Option<u64>,
+    /// Which file.
+    pub file: PathBuf,
+    /// Where in the file, in bytes.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What was found of one ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerReport {
+    /// Whose it is.
+    pub tenant: String,
+    /// Entries read.
+    pub entries: u64,
+    /// Entries that a verified signature covers.
+    pub signed: u64,
+    /// Root over the entries read.
+    pub root: Hash,
+    /// Time of the first and the last entry, by the collector's clock.
+    pub span: Option<(String, String)>,
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The worst of the findings.
+    pub verdict: Verdict,
+    /// What was found, worst first.
+    pub findings: Vec<Finding>,
+    /// The ledgers.
+    pub ledgers: Vec<LedgerReport>,
+    /// Bytes of log read.
+    pub bytes: u64,
+    /// Whether a collector holds the directory now.
+    pub running: bool,
+    /// Whether the keys came from outside the directory.
+    pub identity_checked: bool,
+}
+
+/// Checks the directory. `progress` is told bytes done and bytes in all.
+pub fn check(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> Report {
+    let mut checker = Checker {
+        dir,
+        trust,
+        running: lock::is_held(dir).unwrap_or(false),
+        ledgers: BTreeMap::new(),
+        claims: Vec::new(),
+        findings: Vec::new(),
+        bytes: 0,
+    };
+    checker.check_layout();
+    checker.read_claims();
+    checker.check_wal(&mut progress);
+    checker.check_claims();
+    checker.check_spool();
+    checker.report()
+}
+
+struct Checker<'a> {
+    dir: &'a Path,
+    trust: &'a Trust,
+    running: bool,
+    ledgers: BTreeMap<String, State>,
+    /// Tenant, where the claim stands, the verified claim.
+    claims: Vec<(String, PathBuf, Checkpoint)>,
+    findings: Vec<Finding>,
+    bytes: u64,
+}
+
+struct State {
+    check: LedgerCheck,
+    signed: u64,
+    /// Once an entry is wrong, those behind it cannot be judged.
+    broken: bool,
+}
+
+impl Checker<'_> {
+    fn check_layout(&mut self) {
+        let path = self.dir.join("FORMAT");
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes == FORMAT_LINE.as_bytes() => {}
+            Ok(_) => self.broken(&path, None, "not the line of a data directory of this format"),
+            Err(error) => self.unsure(&path, None, format!("cannot be read: {error}")),
+        }
+        let known = ["FORMAT", "wal", "ledgers", "spool", "cache", "run"];
+        let Ok(names) = std::fs::read_dir(self.dir) else { return };
+        for name in names.flatten() {
+            if !known.iter().any(|known| name.file_name() == *known) {
+                self.broken(&name.path(), None, "does not belong into a data directory");
+            }
+        }
+    }
+
+    /// Reads what is claimed to be signed, before the entries that the claims are about.
+    fn read_claims(&mut self) {
+        for (tenant, note) in &self.trust.head {
+            let path = PathBuf::from("head");
+            self.read_claim(tenant, path, note.as_bytes());
+        }
+        let ledgers = self.dir.join("ledgers");
+        let Ok(names) = std::fs::read_dir(&ledgers) else { return };
+        for name in names.flatten() {
+            let tenant = name.file_name().to_string_lossy().into_owned();
+            let path = name.path().join("checkpoint");
+            match std::fs::read(&path) {
+                Ok(note) => self.read_claim(&tenant, path, &note),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => self.unsure(&path, None, format!("cannot be read: {error}")),
+            }
+        }
+    }
+
+    fn read_claim(&mut self, tenant: &str, path: PathBuf, note: &[u8]) {
+        let Some(key) = self.key(tenant).cloned() else {
+            self.unsure(&path, Some(tenant), "there is no public key to check this ledger with");
+            return;
+        };
+        match Checkpoint::open(note, key.name(), std::slice::from_ref(&key)) {
+            Ok(checkpoint) => {
+                self.ledger(tenant).check.await_root(checkpoint.size());
+                self.claims.push((tenant.to_owned(), path, checkpoint));
+            }
+            Err(error) => self.broken(&path, Some(tenant), format!("checkpoint: {error}")),
+        }
+    }
+
+    fn check_claims(&mut self) {
+        for (tenant, path, checkpoint) in std::mem::take(&mut self.claims) {
+            let state = self.ledger(&tenant);
+            if state.broken {
+                continue;
+            }
+            match state.check.check_claim(&checkpoint) {
+                Ok(()) => state.signed = state.signed.max(checkpoint.size()),
+                Err(what) => {
+                    let seq = state.check.size().min(checkpoint.size());
+                    self.add(Verdict::Broken, Some(&tenant), Some(seq), &path, None, what);
+                }
+            }
+        }
+        let unsigned: Vec<_> = self
+            .ledgers
+            .iter()
+            .filter(|(_, state)| !state.broken && state.signed < state.check.size())
+            .map(|(tenant, state)| (tenant.clone(), state.signed, state.check.size()))
+            .collect();
+        if !self.running {
+            for (tenant, signed, size) in unsigned {
+                let what = format!("{} entries are not covered by any signature yet", size - signed);
+                self.add(Verdict::Unsure, Some(&tenant), Some(signed), &self.dir.join("wal"), None, what);
+            }
+        }
+    }
+
+    fn check_wal(&mut self, progress: &mut dyn FnMut(u64, u64)) {
+        let path = self.dir.join("wal");
+        let dir = FsDir::existing(&path);
+        let files = match reader::list(&dir, Role::Wal.extension()) {
+            Ok(files) => files,
+            Err(error) => return self.unsure(&path, None, error.to_string()),
+        };
+        self.check_no_strangers(&dir, &path, files.len());
+        let total = files.iter().filter_map(|(_, name)| Some(path.join(name).metadata().ok()?.len())).sum();
+        let mut next: Option<(u64, u64, LogId)> = None;
+        for (index, (number, name)) in files.iter().enumerate() {
+            let last = index + 1 == files.len();
+            let file_path = path.join(name);
+            let outcome = self.check_wal_file(&dir, name, &file_path, last, &mut next, *number);
+            if let Err(error) = outcome {
+                self.log_error(&file_path, error);
+                // Behind damage nothing can be placed: numbers and chain are unknown from here on.
+                return;
+            }
+            self.bytes += file_path.metadata().map_or(0, |meta| meta.len());
+            progress(self.bytes, total);
+        }
+    }
+
+    fn check_wal_file(
+        &mut self,
+        dir: &FsDir,
+        name: &str,
+        path: &Path,
+        last: bool,
+        next: &mut Option<(u64, u64, LogId)>,
+        number: u64,
+    ) -> Result<(), LogError> {
+        let Some(mut file) = FileReader::open(dir, name)? else {
+            if !(last && self.running) {
+                self.unsure(path, None, "the file was begun and nothing was written to it");
+            }
+            return Ok(());
+        };
+        let header = file.header().clone();
+        let log_id = *header.log_id.as_bytes();
+        let misplaced = match next {
+            _ if header.role != Role::Wal || header.file_no != number => {
+                Some("a file of another log or name")
+            }
+            None if number != 1 || header.first_seq != 1 => Some("the files before this one are missing"),
+            Some((file_no, _, _)) if *file_no != number => Some("the file before this one is missing"),
+            Some((_, _, log)) if *log != log_id => Some("a file of another log"),
+            Some((_, seq, _)) if *seq != header.first_seq => Some("frames before this file are missing"),
+            _ => None,
+        };
+        if let Some(what) = misplaced {
+            self.broken(path, None, what);
+        }
+        let mut digest = RunningDigest::new(file.header_bytes());
+        let mut closed = false;
+        let mut covered = true;
+        let mut offset = file.offset();
+        loop {
+            let Some(frame) = file.next_frame()? else { break };
+            match frame.kind {
+                Kind::Mark => {}
+                Kind::Close => closed = true,
+                Kind::Checkpoint => {
+                    let hash = digest.reach(dir, name, offset)?;
+                    self.check_notes(path, offset, number, hash, frame.kind, frame.body);
+                    covered = true;
+                }
+                kind => {
+                    covered = false;
+                    self.check_record(path, offset, kind, frame.body);
+                }
+            }
+            offset = file.offset();
+            if closed {
+                break;
+            }
+        }
+        *next = Some((number + 1, file.next_seq(), log_id));
+        match file.judge_end(closed, last)? {
+            End::Closed if !covered => {
+                self.broken(path, None, "the file was closed, but its end is not covered by a signature");
+            }
+            End::Closed => {}
+            End::Open | End::Torn if self.running => {}
+            End::Open => {
+                self.unsure(path, None, "the file was not closed: the collector was killed; start it again")
+            }
+            End::Torn => self.unsure(
+                path,
+                None,
+                "the end is torn: the machine stopped while writing; start the collector again",
+            ),
+        }
+        Ok(())
+    }
+
+    fn check_record(&mut self, path: &Path, offset: u64, kind: Kind, body: &[u8]) {
+        match Record::parse(kind, body) {
+            None => self.add(
+                Verdict::Broken,
+                None,
+                None,
+                path,
+                Some(offset),
+                "a frame of no known form".to_owned(),
+            ),
+            Some(Record::Entry { tenant, entry, .. }) => {
+                let state = self.ledger(tenant);
+                if state.broken {
+                    return;
+                }
+                let seq = state.check.size();
+                if let Err(what) = state.check.push(entry) {
+                    state.broken = true;
+                    self.add(Verdict::Broken, Some(tenant), Some(seq), path, Some(offset), what);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// A checkpoint frame: the digest of the file so far, then a tree head of each ledger that grew.
+    fn check_notes(
+        &mut self,
+        path: &Path,
+        offset: u64,
+        file_no: u64,
+        hash: [u8; 32],
+        kind: Kind,
+        body: &[u8],
+    ) {
+        let Some(Record::Checkpoint { notes }) = Record::parse(kind, body) else {
+            return self.add(
+                Verdict::Broken,
+                None,
+                None,
+                path,
+                Some(offset),
+                "malformed checkpoint".to_owned(),
+            );
+        };
+        let Some((digest, heads)) = notes.split_first() else {
+            return self.add(Verdict::Broken, None, None, path, Some(offset), "empty checkpoint".to_owned());
+        };
+        match self.key(OPERATIONS).cloned() {
+            None => self.unsure(path, Some(OPERATIONS), "there is no public key to check file digests with"),
+            Some(key) => {
+                if let Err(what) = check_digest(digest, &key, file_no, offset, &hash) {
+                    self.add(Verdict::Broken, None, None, path, Some(offset), what);
+                }
+            }
+        }
+        for note in heads {
+            let named = Note::parse(note).ok().and_then(|note| note.text().lines().next().map(str::to_owned));
+            let owner = self.trust.keys.iter().find(|(_, key)| Some(key.name()) == named.as_deref()).cloned();
+            let Some((tenant, key)) = owner else {
+                self.add(
+                    Verdict::Unsure,
+                    None,
+                    None,
+                    path,
+                    Some(offset),
+                    format!(
+                        "there is no public key for {}",
+                        named.unwrap_or_else(|| "a malformed note".to_owned())
+                    ),
+                );
+                continue;
+            };
+            let state = self.ledger(&tenant);
+            if state.broken {
+                continue;
+            }
+            match state.check.check_note(note, &key) {
+                Ok(checkpoint) => state.signed = state.signed.max(checkpoint.size()),
+                Err(what) => {
+                    let seq = state.signed;
+                    self.add(Verdict::Broken, Some(&tenant), Some(seq), path, Some(offset), what);
+                }
+            }
+        }
+    }
+
+    /// A spool has no signatures: its frames are encrypted to the collector. Checksums are checked.
+    fn check_spool(&mut self) {
+        let path = self.dir.join("spool");
+        if !path.is_dir() {
+            return;
+        }
+        let dir = FsDir::existing(&path);
+        let files = match reader::list(&dir, Role::Spool.extension()) {
+            Ok(files) => files,
+            Err(error) => return self.unsure(&path, None, error.to_string()),
+        };
+        self.check_no_strangers(&dir, &path, files.len());
+        for (index, (_, name)) in files.iter().enumerate() {
+            let last = index + 1 == files.len();
+            let file_path = path.join(name);
+            if let Err(error) = check_spool_file(&dir, name, last) {
+                // A running gateway removes files that the collector has.
+                if !(self.running && !file_path.exists()) {
+                    self.log_error(&file_path, error);
+                }
+            }
+            self.bytes += file_path.metadata().map_or(0, |meta| meta.len());
+        }
+    }
+
+    fn check_no_strangers(&mut self, dir: &FsDir, path: &Path, logs: usize) {
+        if dir.list().is_ok_and(|names| names.len() > logs) && !self.running {
+            self.broken(path, None, "holds a file that is not of the log");
+        }
+    }
+
+    fn log_error(&mut self, path: &Path, error: LogError) {
+        match error {
+            LogError::Damaged { offset, what, .. } => {
+                self.add(Verdict::Broken, None, None, path, Some(offset), what);
+            }
+            LogError::Version { found, expected, .. } => {
+                self.broken(path, None, format!("format version {found}, but this program reads {expected}"));
+            }
+            other => self.unsure(path, None, other.to_string()),
+        }
+    }
+
+    fn key(&self, tenant: &str) -> Option<&VerifierKey> {
+        self.trust.keys.iter().find(|(name, _)| name == tenant).map(|(_, key)| key)
+    }
+
+    fn ledger(&mut self, tenant: &str) -> &mut State {
+        self.ledgers.entry(tenant.to_owned()).or_insert_with(|| State {
+            check: LedgerCheck::new(tenant),
+            signed: 0,
+            broken: false,
+        })
+    }
+
+    fn broken(&mut self, path: &Path, ledger: Option<&str>, what: impl Into<String>) {
+        self.add(Verdict::Broken, ledger, None, path, None, what.into());
+    }
+
+    fn unsure(&mut self, path: &Path, ledger: Option<&str>, what: impl Into<String>) {
+        self.add(Verdict::Unsure, ledger, None, path, None, what.into());
+    }
+
+    fn add(
+        &mut self,
+        verdict: Verdict,
+        ledger: Option<&str>,
+        seq: Option<u64>,
+        file: &Path,
+        offset: Option<u64>,
+        what: String,
+    ) {
+        let ledger = ledger.map(str::to_owned);
+        self.findings.push(Finding { verdict, ledger, seq, file: file.to_owned(), offset, what });
+    }
+
+    fn report(mut self) -> Report {
+        // Stable: within a verdict, in the order found.
+        self.findings.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+        Report {
+            verdict: self.findings.first().map_or(Verdict::Holds, |finding| finding.verdict),
+            findings: self.findings,
+            ledgers: self
+                .ledgers
+                .into_iter()
+                .map(|(tenant, state)| LedgerReport {
+                    tenant,
+                    entries: state.check.size(),
+                    signed: state.signed,
+                    root: state.check.root(),
+                    span: state.check.span().map(|(a, b)| (a.to_owned(), b.to_owned())),
+                })
+                .collect(),
+            bytes: self.bytes,
+            running: self.running,
+            identity_checked: !self.trust.keys.is_empty(),
+        }
+    }
+}
+
+/// The text of a file digest note: what the collector signs at each checkpoint.
+pub fn digest_text(file_no: u64, bytes: u64, hash: &[u8; 32]) -> String {
+    let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+    format!("{DIGEST_LINE}\n{file_no} {bytes}\n{hash}\n")
+}
+
+fn check_digest(
+    note: &[u8],
+    key: &VerifierKey,
+    file_no: u64,
+    offset: u64,
+    hash: &[u8; 32],
+) -> Result<(), String> {
+    let note = Note::parse(note).map_err(|error| format!("file digest: {error}"))?;
+    note.verify(std::slice::from_ref(key)).map_err(|error| format!("file digest: {error}"))?;
+    if note.text() == digest_text(file_no, offset, hash) {
+        return Ok(());
+    }
+    Err("the bytes of this file up to here are not the ones that were signed".to_owned())
+}
+
+fn check_spool_file(dir: &FsDir, name: &str, last: bool) -> Result<(), LogError> {
+    let Some(mut file) = FileReader::open(dir, name)? else { return Ok(()) };
+    let mut closed = false;
+    while let Some(frame) = file.next_frame()? {
+        if frame.kind == Kind::Close {
+            closed = true;
+            break;
+        }
+    }
+    file.judge_end(closed, last).map(|_| ())
+}
+
+/// SHA-256 over a file's bytes from its start, extended as the reader goes.
+struct RunningDigest {
+    hash: Sha256,
+    reached: u64,
+}
+
+impl RunningDigest {
+    fn new(header: &[u8]) -> Self {
+        Self { hash: Sha256::new_with_prefix(header), reached: header.len() as u64 }
+    }
+
+    fn reach(&mut self, dir: &FsDir, name: &str, offset: u64) -> Result<[u8; 32], LogError> {
+        let read = |error| LogError::Io { context: format!("cannot read {name}"), source: error };
+        let file = dir.open(name).map_err(read)?;
+        let mut buffer = vec![0; 256 << 10];
+        while self.reached < offset {
+            let take = buffer.len().min((offset - self.reached) as usize);
+            let got = file.read_at(&mut buffer[..take], self.reached).map_err(read)?;
+            if got == 0 {
+                return Err(read(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.hash.update(&buffer[..got]);
+            self.reached += got as u64;
+        }
+        Ok(self.hash.clone().finalize().into())
+    }
+}

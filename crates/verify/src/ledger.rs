@@ -1,0 +1,118 @@
+//! One ledger, entry by entry.
+//!
+//! [`LedgerCheck`] is fed the exact bytes of each entry in order. It recomputes every leaf hash, the
+//! chain and the Merkle tree, and compares roots wherever someone claims one: a signed checkpoint, or
+//! the head. Chain and tree share the leaf hash, and both are recomputed in full, so neither can be
+//! shown without the other (compare CVE-2022-36111, where only the ends of a chain were checked).
+
+use indelible_ledger::{Chain, Checkpoint, Frontier, Hash, VerifierKey, leaf_hash};
+use indelible_record::Entry;
+use indelible_record::entry::event_type;
+use std::collections::BTreeMap;
+
+/// The state of checking one ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerCheck {
+    tenant: String,
+    chain: Chain,
+    tree: Frontier,
+    /// Roots at sizes that someone asked for beforehand.
+    awaited: BTreeMap<u64, Option<Hash>>,
+    first_timestamp: Option<String>,
+    last_timestamp: Option<String>,
+}
+
+impl LedgerCheck {
+    /// A ledger of which nothing has been seen.
+    pub fn new(tenant: &str) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            chain: Chain::new(),
+            tree: Frontier::new(),
+            awaited: BTreeMap::new(),
+            first_timestamp: None,
+            last_timestamp: None,
+        }
+    }
+
+    /// Asks for the root at `size` to be kept when the ledger reaches it.
+    pub fn await_root(&mut self, size: u64) {
+        let known = (size == self.tree.size()).then(|| self.tree.root());
+        self.awaited.insert(size, known);
+    }
+
+    /// The root at a size asked for, if the ledger got that far.
+    pub fn root_at(&self, size: u64) -> Option<Hash> {
+        if size == self.tree.size() {
+            Some(self.tree.root())
+        } else {
+            self.awaited.get(&size).copied().flatten()
+        }
+    }
+
+    /// Takes the next entry. An error names what is wrong with it; the check cannot go on behind it.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Entry, String> {
+        let entry = Entry::parse(bytes).map_err(|error| error.to_string())?;
+        if entry.tenant_id != self.tenant {
+            return Err(format!("entry of tenant {} in the ledger of {}", entry.tenant_id, self.tenant));
+        }
+        if (entry.seq == 0) != (entry.event_type == event_type::GENESIS) {
+            return Err("the first entry, and no other, is genesis".to_owned());
+        }
+        let prev: Hash = entry.prev_hash.parse().map_err(|_| "prev_hash is not a hash".to_owned())?;
+        let leaf = self
+            .chain
+            .extend(entry.seq, prev, leaf_hash(bytes))
+            .map_err(|error| format!("the chain is broken: {error}"))?;
+        self.tree.append(leaf).map_err(|error| error.to_string())?;
+        if let Some(slot) = self.awaited.get_mut(&self.tree.size()) {
+            *slot = Some(self.tree.root());
+        }
+        self.first_timestamp.get_or_insert_with(|| entry.timestamp.clone());
+        self.last_timestamp = Some(entry.timestamp.clone());
+        Ok(entry)
+    }
+
+    /// Checks a signed checkpoint that claims to cover exactly the entries seen so far, or an earlier
+    /// size asked for with [`LedgerCheck::await_root`].
+    pub fn check_note(&self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
+        let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
+            .map_err(|error| format!("checkpoint: {error}"))?;
+        self.check_claim(&checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// Checks a checkpoint whose signature was already checked.
+    pub fn check_claim(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let size = checkpoint.size();
+        if size > self.tree.size() {
+            let have = self.tree.size();
+            return Err(format!("{size} entries were signed, but only {have} are here: the end was cut off"));
+        }
+        match self.root_at(size) {
+            Some(root) if root == checkpoint.root() => Ok(()),
+            Some(_) => Err(format!("the tree of the first {size} entries is not the one that was signed")),
+            None => Err(format!("a checkpoint of size {size} appears out of place")),
+        }
+    }
+
+    /// Whose ledger it is.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// Entries seen.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Root over the entries seen.
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// The collector's time of the first and of the last entry.
+    pub fn span(&self) -> Option<(&str, &str)> {
+        Some((self.first_timestamp.as_deref()?, self.last_timestamp.as_deref()?))
+    }
+}

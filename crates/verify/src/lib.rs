@@ -1,0 +1,45 @@
+//! Checks what was recorded, without trusting who recorded it.
+//!
+//! * [`ledger`]: entries one by one against chain, tree and signed checkpoints. Needs the entries and a
+//!   public key, nothing else.
+//! * `directory` (feature): a whole data directory, file by file, byte by byte.
+//!
+//! Nothing here writes, locks or needs a secret. Findings name the place and what is wrong there, and
+//! keep three verdicts apart: it holds, it is broken, it could not be told.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "directory")]
+pub mod directory;
+pub mod ledger;
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Everything that was looked at holds.
+    Holds,
+    /// Something could not be read or judged.
+    Unsure,
+    /// Something is not what was signed.
+    Broken,
+}
+
+impl Verdict {
+    /// Exit code: 0 holds, 1 broken, 2 could not tell.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Holds => 0,
+            Self::Broken => 1,
+            Self::Unsure => 2,
+        }
+    }
+
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Unsure => "could not tell",
+            Self::Broken => "broken",
+        }
+    }
+}
