@@ -1,0 +1,306 @@
+//! Bodies on their way: the request to the model server, the response to the client.
+//!
+//! Frames pass as they come. The response's last byte, or its end where the length is not known, waits
+//! until the terminal record is what the route's mode promises (invariant 2).
+
+use crate::exchange::{Outcome, Recording, SharedExchange};
+use crate::recorder::Wait;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use indelible_record::entry::Status;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+/// What went wrong with a body.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request body for the model server.
+pub(crate) enum RequestBody {
+    /// All of it was read, and is recorded.
+    Whole(Option<Bytes>),
+    /// Its beginning was read; the rest is recorded as it passes.
+    Flowing(FlowingRequest),
+}
+
+/// The rest of a large request body.
+pub(crate) struct FlowingRequest {
+    beginning: Option<Bytes>,
+    rest: Incoming,
+    exchange: SharedExchange,
+    left: u64,
+}
+
+impl FlowingRequest {
+    /// `beginning` is recorded already; at most `left` bytes may follow.
+    pub(crate) fn new(beginning: Bytes, rest: Incoming, exchange: SharedExchange, left: u64) -> Self {
+        Self { beginning: Some(beginning), rest, exchange, left }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let flowing = match &mut *self {
+            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Flowing(flowing) => flowing,
+        };
+        if let Some(beginning) = flowing.beginning.take() {
+            return Poll::Ready(Some(Ok(Frame::data(beginning))));
+        }
+        match ready!(Pin::new(&mut flowing.rest).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let Some(left) = flowing.left.checked_sub(data.len() as u64) else {
+                        return Poll::Ready(Some(Err("request body is over the limit".into())));
+                    };
+                    flowing.left = left;
+                    flowing.exchange.lock().input(data)?;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            None => {
+                flowing.exchange.lock().input_ended();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Flowing(flowing) => {
+                let begun = flowing.beginning.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                match flowing.rest.size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(begun + rest),
+                    None => SizeHint::default(),
+                }
+            }
+        }
+    }
+}
+
+/// A response body for the client.
+pub(crate) enum ResponseBody {
+    /// Made here, and recorded already.
+    Own(Option<Bytes>),
+    /// The model server's, recorded as it passes.
+    Relayed(Box<Relay>),
+}
+
+/// Passes a model server's response on.
+pub(crate) struct Relay {
+    inner: Incoming,
+    recording: Recording,
+    /// Bytes still to come, where the head said how many.
+    left: Option<u64>,
+    limits: Limits,
+    last_activity: Instant,
+    timer: Pin<Box<Sleep>>,
+    state: State,
+}
+
+/// How long a response may stand still.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Between two frames.
+    pub(crate) idle: Duration,
+    /// For the terminal record.
+    pub(crate) settle: Duration,
+}
+
+enum State {
+    Flowing,
+    /// The terminal record is written; what is left goes out once it is durable.
+    Holding(oneshot::Receiver<()>, Last),
+    Releasing(Last),
+    Done,
+}
+
+enum Last {
+    Frame(Frame<Bytes>),
+    End,
+    Error(BodyError),
+}
+
+impl Relay {
+    pub(crate) fn new(inner: Incoming, recording: Recording, limits: Limits) -> Self {
+        Self {
+            left: inner.size_hint().exact(),
+            inner,
+            recording,
+            limits,
+            last_activity: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(limits.idle)),
+            state: State::Flowing,
+        }
+    }
+
+    /// Writes the terminal record, and holds `last` until it is durable.
+    fn settle(&mut self, outcome: Outcome, last: Last) {
+        let finished = self.recording.lock().finish(outcome);
+        self.state = match finished {
+            Ok(Wait::Ready) => State::Releasing(last),
+            Ok(Wait::For(durable)) => {
+                self.timer.as_mut().reset((Instant::now() + self.limits.settle).into());
+                State::Holding(durable, last)
+            }
+            // The client must not take an answer for whole that has no record.
+            Err(error) => State::Releasing(Last::Error(error.into())),
+        };
+    }
+
+    fn take_frame(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        self.last_activity = Instant::now();
+        let Some(data) = frame.data_ref() else {
+            // Trailers are the end of the body.
+            let status = self.recording.lock().http_status();
+            self.settle(Outcome::passed(status), Last::Frame(frame));
+            return None;
+        };
+        let len = data.len() as u64;
+        let (recorded, status) = {
+            let mut exchange = self.recording.lock();
+            let recorded = exchange.output(data);
+            exchange.delivered(len);
+            (recorded, exchange.http_status())
+        };
+        if let Err(error) = recorded {
+            let outcome = Outcome::failed(Status::Cancelled, "spool_full", &error);
+            self.settle(outcome, Last::Error(error.into()));
+            return None;
+        }
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(len);
+            if *left == 0 {
+                self.settle(Outcome::passed(status), Last::Frame(frame));
+                return None;
+            }
+        }
+        Some(frame)
+    }
+
+    /// Nothing comes: buffered output may be due, or the upstream may have been silent for too long.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let idle_due = self.last_activity + self.limits.idle;
+            let flush_due = self.recording.lock().flush_due();
+            let due = flush_due.map_or(idle_due, |flush| flush.min(idle_due));
+            if self.timer.deadline().into_std() != due {
+                self.timer.as_mut().reset(due.into());
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if due == idle_due {
+                return Poll::Ready(());
+            }
+            if let Err(error) = self.recording.lock().flush_output() {
+                tracing::error!(%error, "output could not be recorded");
+            }
+        }
+    }
+
+    fn poll_flowing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.take_frame(frame)),
+            Poll::Ready(Some(Err(error))) => {
+                let outcome = Outcome::failed(Status::UpstreamError, "upstream_broke_off", &error);
+                self.settle(outcome, Last::Error(error.into()));
+                Poll::Ready(None)
+            }
+            Poll::Ready(None) => {
+                let status = self.recording.lock().http_status();
+                self.settle(Outcome::passed(status), Last::End);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(self.poll_timer(cx));
+                let error = format!("the model server was silent for {:?}", self.limits.idle);
+                let outcome = Outcome::failed(Status::Timeout, "idle_timeout", &error);
+                self.settle(outcome, Last::Error(error.into()));
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Done => return Poll::Ready(None),
+                State::Flowing => {
+                    self.state = State::Flowing;
+                    if let Some(frame) = ready!(self.poll_flowing(cx)) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                State::Holding(mut durable, last) => match Pin::new(&mut durable).poll(cx) {
+                    Poll::Ready(Ok(())) => self.state = State::Releasing(last),
+                    Poll::Ready(Err(_)) => {
+                        self.state =
+                            State::Releasing(Last::Error("the record could not be made durable".into()));
+                    }
+                    Poll::Pending => {
+                        if self.timer.as_mut().poll(cx).is_pending() {
+                            self.state = State::Holding(durable, last);
+                            return Poll::Pending;
+                        }
+                        self.state =
+                            State::Releasing(Last::Error("the record was not durable in time".into()));
+                    }
+                },
+                State::Releasing(Last::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                State::Releasing(Last::Error(error)) => return Poll::Ready(Some(Err(error))),
+                State::Releasing(Last::End) => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(relay) => relay.poll_next(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Relayed(relay) => matches!(relay.state, State::Done),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Relayed(relay) => match (&relay.state, relay.left) {
+                (State::Flowing, Some(left)) => SizeHint::with_exact(left),
+                (State::Holding(_, Last::Frame(frame)) | State::Releasing(Last::Frame(frame)), Some(_)) => {
+                    SizeHint::with_exact(frame.data_ref().map_or(0, |data| data.len() as u64))
+                }
+                (_, Some(_)) => SizeHint::with_exact(0),
+                (_, None) => SizeHint::default(),
+            },
+        }
+    }
+}

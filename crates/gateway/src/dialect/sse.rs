@@ -1,0 +1,125 @@
+//! Server-sent events (WHATWG HTML §9.2.6, "Interpreting an event stream") from arbitrary pieces of bytes.
+//!
+//! Hands on slices of the `data` fields as they pass, so that an event of any size (a base64 image in one
+//! `data:` line) costs no memory. Lines end in CR, LF or CRLF, wherever the pieces were cut; comments and other
+//! fields are passed over. The event's name is among them: every API that sends one repeats it inside the data.
+//!
+//! One thing is not as in the standard: data that the stream leaves without a blank line is handed on as an event,
+//! because a record says what was sent, not only what a browser would have dispatched.
+
+use super::{BYTE_ORDER_MARK, run_until};
+
+const DATA_FIELD: &[u8] = b"data";
+
+/// What the parser hands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SseItem<'a> {
+    /// A part of a data line.
+    Data(&'a [u8]),
+    /// The data line is over; a further one of the same event stands behind a newline. A line that the stream
+    /// broke off has no end.
+    DataLineEnd,
+    /// The event is over.
+    EventEnd,
+}
+
+#[derive(Clone, Copy)]
+enum Line {
+    /// At the start of the stream; so much of a byte order mark was seen.
+    Mark(usize),
+    /// So much of the field name `data` was seen.
+    Field(usize),
+    /// After the colon, where one space is not part of the value.
+    Space,
+    Data,
+    Other,
+}
+
+/// Reads one stream.
+pub(super) struct SseParser {
+    line: Line,
+    after_cr: bool,
+    in_event: bool,
+}
+
+impl SseParser {
+    pub(super) fn new() -> Self {
+        Self { line: Line::Mark(0), after_cr: false, in_event: false }
+    }
+
+    /// Reads on.
+    pub(super) fn push<'a>(&mut self, piece: &'a [u8], mut give: impl FnMut(SseItem<'a>)) {
+        let mut rest = piece;
+        while let Some(byte) = rest.first() {
+            let taken = self.step(*byte, rest, &mut give);
+            rest = &rest[taken..];
+        }
+    }
+
+    /// The stream is over.
+    pub(super) fn finish(self, mut give: impl FnMut(SseItem<'static>)) {
+        if self.in_event || matches!(self.line, Line::Space | Line::Data) {
+            give(SseItem::EventEnd);
+        }
+    }
+
+    /// Reads a byte, or all that is left of a line; says how many bytes that were.
+    fn step<'a>(&mut self, byte: u8, rest: &'a [u8], give: &mut impl FnMut(SseItem<'a>)) -> usize {
+        let after_cr = std::mem::take(&mut self.after_cr);
+        if matches!(byte, b'\r' | b'\n') {
+            if !(after_cr && byte == b'\n') {
+                self.end_line(give);
+            }
+            self.after_cr = byte == b'\r';
+            return 1;
+        }
+        match self.line {
+            Line::Mark(seen) if byte == BYTE_ORDER_MARK[seen] => {
+                self.line = BYTE_ORDER_MARK.get(seen + 1).map_or(Line::Field(0), |_| Line::Mark(seen + 1));
+            }
+            Line::Mark(0) => {
+                self.line = Line::Field(0);
+                return 0;
+            }
+            Line::Mark(_) => self.line = Line::Other,
+            Line::Field(seen) => {
+                self.line = match DATA_FIELD.get(seen) {
+                    Some(letter) if *letter == byte => Line::Field(seen + 1),
+                    None if byte == b':' => Line::Space,
+                    _ => Line::Other,
+                };
+            }
+            Line::Space => {
+                self.line = Line::Data;
+                return usize::from(byte == b' ');
+            }
+            Line::Data | Line::Other => return self.rest_of_line(rest, give),
+        }
+        1
+    }
+
+    fn rest_of_line<'a>(&mut self, rest: &'a [u8], give: &mut impl FnMut(SseItem<'a>)) -> usize {
+        let run = run_until(rest, |byte| (byte == b'\n') | (byte == b'\r'));
+        if matches!(self.line, Line::Data) {
+            give(SseItem::Data(&rest[..run]));
+        }
+        run
+    }
+
+    fn end_line<'a>(&mut self, give: &mut impl FnMut(SseItem<'a>)) {
+        match self.line {
+            Line::Mark(0) | Line::Field(0) => {
+                if std::mem::take(&mut self.in_event) {
+                    give(SseItem::EventEnd);
+                }
+            }
+            Line::Field(seen) if seen < DATA_FIELD.len() => {}
+            Line::Field(_) | Line::Space | Line::Data => {
+                self.in_event = true;
+                give(SseItem::DataLineEnd);
+            }
+            Line::Mark(_) | Line::Other => {}
+        }
+        self.line = Line::Field(0);
+    }
+}

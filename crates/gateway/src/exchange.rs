@@ -1,0 +1,288 @@
+//! The record of one request: one start frame, then exactly one terminal frame, whatever happens.
+//!
+//! An [`Exchange`] exists from the moment its start frame is written. The [`Recording`] that holds it moves
+//! along with the request, first in the handler, then inside the response body. Whoever drops it, the
+//! client by hanging up, the runtime at shutdown, a panic, ends it: a terminal frame that was not
+//! written before is written then.
+
+use crate::config::{Mode, Route};
+use crate::dialect::AnswerReader;
+use crate::headers;
+use crate::recorder::{Recorder, Wait};
+use http::HeaderMap;
+use indelible_os::clock;
+use indelible_record::Committer;
+use indelible_record::entry::Status;
+use indelible_record::event::{End, Private};
+use indelible_spool::{Kind, LogError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Output is written to the spool at this size…
+const OUTPUT_FLUSH_BYTES: usize = 64 << 10;
+/// …or at this age, so that a crash loses at most that much of a slow stream.
+pub const OUTPUT_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a request ended, besides what was counted along the way.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How.
+    pub status: Status,
+    /// A short word for what went wrong.
+    pub error_type: Option<&'static str>,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// The answer passed whole; its HTTP status decides what that means.
+    pub fn passed(http_status: Option<u16>) -> Self {
+        match http_status {
+            Some(400..) => {
+                Self { status: Status::UpstreamError, error_type: Some("http_error"), error: None }
+            }
+            _ => Self { status: Status::Completed, error_type: None, error: None },
+        }
+    }
+
+    /// Something went wrong.
+    pub fn failed(status: Status, error_type: &'static str, error: impl ToString) -> Self {
+        Self { status, error_type: Some(error_type), error: Some(error.to_string()) }
+    }
+
+    fn hung_up() -> Self {
+        Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
+    }
+}
+
+/// One request being recorded.
+pub struct Exchange {
+    recorder: Arc<Recorder>,
+    /// `None`: the route serves without a record, and the gap is counted.
+    start_seq: Option<u64>,
+    event_id: Uuid,
+    mode: Mode,
+    accepted: Instant,
+    first_byte: Option<Instant>,
+    http_status: Option<u16>,
+    input: Option<Committer>,
+    input_partial: bool,
+    output: Committer,
+    output_buffer: Vec<u8>,
+    flushed: Instant,
+    delivered: u64,
+    answer: Option<AnswerReader>,
+    private: Private,
+    finished: bool,
+}
+
+impl Exchange {
+    /// Begins where the start frame was written. `salt` is for the response body's commitment.
+    pub fn new(
+        recorder: Arc<Recorder>,
+        route: &Route,
+        event_id: Uuid,
+        start_seq: Option<u64>,
+        accepted: Instant,
+        salt: [u8; 32],
+    ) -> Self {
+        Self {
+            recorder,
+            start_seq,
+            event_id,
+            mode: route.mode,
+            accepted,
+            first_byte: None,
+            http_status: None,
+            input: None,
+            input_partial: false,
+            output: Committer::new(salt),
+            output_buffer: Vec::new(),
+            flushed: accepted,
+            delivered: 0,
+            answer: None,
+            private: Private::default(),
+            finished: false,
+        }
+    }
+
+    /// The event's id.
+    pub fn event_id(&self) -> Uuid {
+        self.event_id
+    }
+
+    /// What has to happen before the first byte of the answer may go out.
+    pub fn wait_for_start(&self) -> Wait {
+        // The start is only ever waited for here: a receipt is for the whole.
+        match (self.mode, self.start_seq) {
+            (Mode::Relaxed, _) | (_, None) => Wait::Ready,
+            (_, Some(seq)) => self.recorder.wait(Mode::Durable, seq),
+        }
+    }
+
+    /// The request body is still coming: what follows is committed to, and recorded piece by piece.
+    pub fn expect_input(&mut self, committer: Committer) {
+        self.input = Some(committer);
+        self.input_partial = true;
+    }
+
+    /// More of the request body, before it is sent on.
+    pub fn input(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        if let Some(committer) = &mut self.input {
+            committer.update(bytes);
+        }
+        match self.start_seq {
+            Some(_) => self.recorder.piece(Kind::Input, self.event_id, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// The request body came to its end.
+    pub fn input_ended(&mut self) {
+        self.input_partial = false;
+    }
+
+    /// The answer's head.
+    pub fn head(&mut self, status: u16, headers: &HeaderMap) {
+        let text = |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        self.http_status = Some(status);
+        self.private.headers = headers::kept_response_headers(headers);
+        self.private.output_type = text(http::header::CONTENT_TYPE).map(str::to_owned);
+        self.answer =
+            Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
+    }
+
+    /// More of the answer, before it is handed to the client.
+    pub fn output(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        let now = Instant::now();
+        self.first_byte.get_or_insert(now);
+        self.output.update(bytes);
+        if let Some(answer) = &mut self.answer {
+            answer.push(bytes);
+        }
+        if self.start_seq.is_none() {
+            return Ok(());
+        }
+        self.output_buffer.extend_from_slice(bytes);
+        if self.output_buffer.len() >= OUTPUT_FLUSH_BYTES || now - self.flushed >= OUTPUT_FLUSH_INTERVAL {
+            self.flush_output()?;
+        }
+        Ok(())
+    }
+
+    /// Writes buffered output to the spool.
+    pub fn flush_output(&mut self) -> Result<(), LogError> {
+        self.flushed = Instant::now();
+        if self.output_buffer.is_empty() || self.start_seq.is_none() {
+            return Ok(());
+        }
+        self.recorder.piece(Kind::Output, self.event_id, &self.output_buffer)?;
+        self.output_buffer.clear();
+        Ok(())
+    }
+
+    /// When buffered output has to be written at the latest.
+    pub fn flush_due(&self) -> Option<Instant> {
+        (!self.output_buffer.is_empty()).then(|| self.flushed + OUTPUT_FLUSH_INTERVAL)
+    }
+
+    /// So many bytes of the answer went to the client's connection.
+    pub fn delivered(&mut self, bytes: u64) {
+        self.delivered += bytes;
+    }
+
+    /// Writes the terminal frame; says what has to happen before the last byte may go out.
+    pub fn finish(&mut self, outcome: Outcome) -> Result<Wait, LogError> {
+        if self.finished {
+            return Ok(Wait::Ready);
+        }
+        self.finished = true;
+        let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
+        let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
+        let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();
+        let mut private = std::mem::take(&mut self.private);
+        private.error = outcome.error;
+        private.usage = usage;
+        private.input = self.input.take().map(Committer::finish);
+        private.output = Some(self.output.clone().finish());
+        let end = End {
+            start_seq,
+            time: clock::now().0,
+            status: outcome.status,
+            http_status: self.http_status,
+            error_type: outcome.error_type.map(str::to_owned),
+            latency_us: micros(self.accepted.elapsed()),
+            ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
+            delivered_bytes: self.delivered,
+            input_partial: self.input_partial,
+            output_partial: broken_off && self.http_status.is_some(),
+            answer,
+            private,
+        };
+        let last = std::mem::take(&mut self.output_buffer);
+        let seq = self.recorder.end(self.event_id, &end, &last)?;
+        Ok(self.recorder.wait(self.mode, seq))
+    }
+
+    /// Status code of the answer, once its head is known.
+    pub fn http_status(&self) -> Option<u16> {
+        self.http_status
+    }
+}
+
+/// Whoever holds this is bringing the request to its end; dropping it ends the request.
+pub struct Recording {
+    shared: Arc<Mutex<Exchange>>,
+}
+
+impl Recording {
+    /// Takes charge of a request.
+    pub fn new(exchange: Exchange) -> Self {
+        Self { shared: Arc::new(Mutex::new(exchange)) }
+    }
+
+    /// The request's record.
+    pub fn lock(&self) -> MutexGuard<'_, Exchange> {
+        lock(&self.shared)
+    }
+
+    /// For the request body, which is read by the connection to the model server. It adds to the record
+    /// and has no say in when it ends.
+    pub fn share(&self) -> SharedExchange {
+        SharedExchange(self.shared.clone())
+    }
+}
+
+/// A view of a request's record for its request body.
+pub struct SharedExchange(Arc<Mutex<Exchange>>);
+
+impl SharedExchange {
+    /// The request's record.
+    pub fn lock(&self) -> MutexGuard<'_, Exchange> {
+        lock(&self.0)
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let mut exchange = self.lock();
+        if exchange.finished {
+            return;
+        }
+        // A client that has read `data: [DONE]` has the whole answer; many hang up right there.
+        let whole = exchange.answer.as_ref().is_some_and(AnswerReader::saw_end);
+        let outcome = if whole { Outcome::passed(exchange.http_status) } else { Outcome::hung_up() };
+        if let Err(error) = exchange.finish(outcome) {
+            tracing::error!(event_id = %exchange.event_id, %error, "the end of a request could not be recorded");
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,217 @@
+//! The spool as a request sees it: what is admitted, what is waited for, what is owed.
+//!
+//! A start may be refused (the route's fail mode says what then); what was started has room reserved for
+//! its end. What could not be recorded is counted, and becomes a gap frame as soon as there is room.
+
+use crate::config::{Config, FailMode, Mode, Route};
+use indelible_os::clock;
+use indelible_record::event::{End, Gap, SourceNotice, Start};
+use indelible_record::payload;
+use indelible_record::shipping::Acknowledged;
+use indelible_spool::shared::SharedLog;
+use indelible_spool::writer::Claim;
+use indelible_spool::{Kind, LogError, Watermark};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// What a record has to be before an answer may go on.
+pub enum Wait {
+    /// It is.
+    Ready,
+    /// Not yet.
+    For(oneshot::Receiver<()>),
+}
+
+/// Why a request may not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The spool has no room.
+    #[error("the record of this request cannot be kept: {0}")]
+    Full(String),
+    /// The collector has been out of reach for too long for this route.
+    #[error("the collector has not taken records for {0} s")]
+    CollectorAway(u64),
+    /// The disk failed: the gateway is going down.
+    #[error("the record of this request cannot be kept: {0}")]
+    Failed(String),
+}
+
+/// Writes the records of all requests.
+pub struct Recorder {
+    log: SharedLog,
+    logged: Watermark,
+    gaps: Mutex<BTreeMap<String, Gap>>,
+    shipping: Mutex<Shipping>,
+    closed_after: Duration,
+}
+
+struct Shipping {
+    /// When the collector last took something, or had nothing to take.
+    caught_up: Instant,
+    acknowledged: Option<Acknowledged>,
+}
+
+impl Recorder {
+    /// Takes over a spool; `acknowledged` is what the collector said last.
+    pub fn new(log: SharedLog, config: &Config, acknowledged: Option<Acknowledged>) -> Self {
+        let seq = acknowledged.as_ref().map_or(0, |told| told.seq);
+        Self {
+            log,
+            logged: Watermark::new(seq),
+            gaps: Mutex::default(),
+            shipping: Mutex::new(Shipping { caught_up: Instant::now(), acknowledged }),
+            closed_after: config.closed_after,
+        }
+    }
+
+    /// Records that this process came up.
+    pub fn source_started(&self) -> Result<u64, LogError> {
+        self.notice(Kind::SourceStarted)
+    }
+
+    /// Records that it goes down in good order.
+    pub fn source_stopped(&self) -> Result<u64, LogError> {
+        self.notice(Kind::SourceStopped)
+    }
+
+    /// Records that it is alive.
+    pub fn heartbeat(&self) -> Result<u64, LogError> {
+        let body = payload::pack(b"", b"");
+        self.log.append(Kind::Heartbeat, Uuid::now_v7().as_bytes(), &[&body], Claim::Admit).map(|at| at.seq)
+    }
+
+    fn notice(&self, kind: Kind) -> Result<u64, LogError> {
+        let notice = SourceNotice { time: clock::now().0, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let body = payload::pack(&to_json(&notice), b"");
+        self.log.append(kind, Uuid::now_v7().as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
+    }
+
+    /// Records a start. When this returns `Ok(Some)`, it survives this process. `Ok(None)`: the route
+    /// serves without a record, and the gap is counted.
+    pub fn start(
+        &self,
+        route: &Route,
+        event_id: Uuid,
+        start: &Start,
+        piece: &[u8],
+    ) -> Result<Option<u64>, Refused> {
+        if route.fail == FailMode::Closed {
+            let away = self.shipping().caught_up.elapsed();
+            if away > self.closed_after {
+                return Err(Refused::CollectorAway(away.as_secs()));
+            }
+        }
+        let (first, more) = piece.split_at(piece.len().min(payload::PIECE_MAX_BYTES));
+        let body = payload::pack(&to_json(start), first);
+        let admitted = self.log.append(Kind::Start, event_id.as_bytes(), &[&body], Claim::Admit);
+        match admitted.and_then(|at| self.piece(Kind::Input, event_id, more).map(|()| at)) {
+            Ok(at) => Ok(Some(at.seq)),
+            Err(error) if route.fail == FailMode::Open => {
+                self.count_gap(route, &error);
+                Ok(None)
+            }
+            Err(LogError::Full(why)) => Err(Refused::Full(why)),
+            Err(error) => Err(Refused::Failed(error.to_string())),
+        }
+    }
+
+    /// Records more of a body.
+    pub fn piece(&self, kind: Kind, event_id: Uuid, piece: &[u8]) -> Result<(), LogError> {
+        for piece in piece.chunks(payload::PIECE_MAX_BYTES) {
+            let body = payload::pack(b"", piece);
+            self.log.append(kind, event_id.as_bytes(), &[&body], Claim::Settle)?;
+        }
+        Ok(())
+    }
+
+    /// Records an end, with the last of the response body.
+    pub fn end(&self, event_id: Uuid, end: &End, piece: &[u8]) -> Result<u64, LogError> {
+        let body = payload::pack(&to_json(end), piece);
+        self.log.append(Kind::End, event_id.as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
+    }
+
+    /// What an answer has to wait for so that the record `seq` is what the mode promises.
+    pub fn wait(&self, mode: Mode, seq: u64) -> Wait {
+        let mark = match mode {
+            Mode::Relaxed => return Wait::Ready,
+            Mode::Durable => self.log.synced(),
+            Mode::Receipt => &self.logged,
+        };
+        if mark.reached() >= seq { Wait::Ready } else { Wait::For(mark.wait(seq)) }
+    }
+
+    fn count_gap(&self, route: &Route, error: &LogError) {
+        let now = clock::now().0;
+        let cause = if matches!(error, LogError::Full(_)) { "spool_full" } else { "spool_failed" };
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let gap = gaps.entry(route.tenant.clone()).or_insert_with(|| Gap {
+            tenant: route.tenant.clone(),
+            cause: cause.to_owned(),
+            from: now,
+            to: now,
+            count: 0,
+        });
+        gap.to = now;
+        gap.count += 1;
+    }
+
+    /// Writes what is owed of gaps; what does not fit stays owed.
+    pub fn settle_gaps(&self) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.retain(|_, gap| {
+            let body = payload::pack(&to_json(gap), b"");
+            self.log.append(Kind::Gap, Uuid::now_v7().as_bytes(), &[&body], Claim::Admit).is_err()
+        });
+    }
+
+    /// Requests served without a record that no gap frame accounts for yet.
+    pub fn gaps_owed(&self) -> u64 {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner).values().map(|gap| gap.count).sum()
+    }
+
+    /// The collector has everything up to here.
+    pub fn acknowledged(&self, told: Acknowledged) {
+        self.logged.advance(told.seq);
+        let mut shipping = self.shipping();
+        shipping.caught_up = Instant::now();
+        shipping.acknowledged = Some(told);
+    }
+
+    /// There is nothing that the collector does not have.
+    pub fn caught_up(&self) {
+        self.shipping().caught_up = Instant::now();
+    }
+
+    /// What the collector said last.
+    pub fn last_acknowledged(&self) -> Option<Acknowledged> {
+        self.shipping().acknowledged.clone()
+    }
+
+    /// How long the collector has been behind.
+    pub fn behind_for(&self) -> Duration {
+        self.shipping().caught_up.elapsed()
+    }
+
+    /// The spool.
+    pub fn log(&self) -> &SharedLog {
+        &self.log
+    }
+
+    /// The last sequence number that the collector has on its disk.
+    pub fn logged(&self) -> &Watermark {
+        &self.logged
+    }
+
+    fn shipping(&self) -> std::sync::MutexGuard<'_, Shipping> {
+        self.shipping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Our own plain structs: they have no map keys that are not strings, the one thing that could fail.
+fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    #[allow(clippy::unwrap_used)]
+    serde_json::to_vec(value).unwrap()
+}

@@ -1,0 +1,42 @@
+//! Connections: TLS, listening, draining, calling.
+//!
+//! What gateway, collector and command line have in common on the network. TLS is rustls with ring.
+//!
+//! * [`tls`]: reading certificates, and the server and client settings made of them
+//! * [`pki`]: a development CA, so that a first try over mutual TLS needs no other tool
+//! * [`server`]: accepting, serving, and draining in good order
+//! * [`client`]: one pooled HTTP client for everything that is called
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod pki;
+pub mod server;
+pub mod tls;
+
+use std::path::{Path, PathBuf};
+
+/// Why a connection could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A certificate or key file.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// TLS settings that do not fit together.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address that may not be bound.
+    #[error("{0}")]
+    Bind(String),
+}
+
+impl NetError {
+    pub(crate) fn file(path: &Path, what: impl ToString) -> Self {
+        Self::File { path: path.to_owned(), what: what.to_string() }
+    }
+}
