@@ -136,7 +136,7 @@ impl Collector {
         let command = Command::Batch { batch, acknowledged, receipts, reply };
         // The queue holds more than there are permits: it is never full for long.
         self.send(command).await.map_err(|()| stopped())?;
-        answer.await.map_err(|_| self.why_ended().map_or_else(stopped, BatchError::Unavailable))?
+        answer.await.map_err(|_| self.failure().map_or_else(stopped, BatchError::Unavailable))?
     }
 
     /// Records that someone looked at records: who, what was asked, how many came back, and why.
@@ -241,8 +241,17 @@ impl Collector {
         }
     }
 
-    fn why_ended(&self) -> Option<String> {
+    /// Why the collector does not sequence any more, if it does not.
+    pub fn failure(&self) -> Option<String> {
         self.ended.borrow().as_ref().map(|error| error.to_string())
+    }
+
+    /// Entries that the published checkpoint of each ledger covers.
+    pub fn signed_sizes(&self) -> Vec<(String, u64)> {
+        let tenants = self.config.tenants.iter().map(String::as_str).chain([OPERATIONS]);
+        tenants
+            .filter_map(|tenant| Some((tenant.to_owned(), signed_size(&self.checkpoint(tenant)?)?)))
+            .collect()
     }
 
     /// Signs what is there and closes the log. Blocks until done.

@@ -21,6 +21,7 @@ pub mod read;
 pub mod receive;
 pub mod sequencer;
 pub mod state;
+pub mod view;
 
 mod collector;
 mod error;

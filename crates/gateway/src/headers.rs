@@ -1,8 +1,8 @@
 //! Headers and request targets: which are kept, which identify the caller, and how credentials stay out.
 //!
-//! What is kept is listed by name. A list of what to drop would have to know every header that some proxy, SDK or
-//! vendor will ever put a credential into; a list of what to keep has only to know what is worth keeping.
-//! Nothing kept here enters an entry: kept headers and targets go into the encrypted payload.
+//! What is kept is listed by name. A list of what to drop would have to know every header that some proxy,
+//! SDK or vendor will ever put a credential into; a list of what to keep has only to know what is worth
+//! keeping. Nothing kept here enters an entry: kept headers and targets go into the encrypted payload.
 //!
 //! **Invariant:** the value of a credential leaves this module only as a keyed hash.
 
@@ -96,8 +96,8 @@ const KEPT_OF_RESPONSES: &[&str] = &[
 /// Families of response headers: how much of a limit is left. Their values are counts and durations.
 const KEPT_OF_RESPONSES_PREFIXES: &[&str] = &["anthropic-ratelimit-", "x-ratelimit-"];
 
-// Sources of the names: LiteLLM "Request Headers" and "Customers / End-Users", Helicone "Header Directory", the
-// OpenAI API reference ("Debugging requests"). Earlier names count before later ones.
+// Sources of the names: LiteLLM "Request Headers" and "Customers / End-Users", Helicone "Header Directory",
+// the OpenAI API reference ("Debugging requests"). Earlier names count before later ones.
 const USER_HEADERS: &[&str] = &[
     "x-user-id",
     "helicone-user-id",
@@ -116,8 +116,8 @@ const SESSION_HEADERS: &[&str] = &[
 ];
 const REQUEST_ID_HEADERS: &[&str] = &["x-request-id", "x-client-request-id"];
 
-/// Query parameters that carry credentials, in lower case and without `-` and `_`: Gemini's `key`, the signatures of
-/// presigned URLs, and the usual words.
+/// Query parameters that carry credentials, in lower case and without `-` and `_`: Gemini's `key`, the
+/// signatures of presigned URLs, and the usual words.
 const SECRET_PARAMETERS: &[&[u8]] = &[
     b"accesstoken",
     b"apikey",
@@ -249,8 +249,8 @@ fn portkey_user(headers: &HeaderMap) -> Option<String> {
     as_id(metadata.get("_user")?.as_str()?.as_bytes())
 }
 
-/// Trace id and parent id of `traceparent`, version 00, read strictly (W3C Trace Context §3.2): lower-case hex, no
-/// id all zeros, and no second header.
+/// Trace id and parent id of `traceparent`, version 00, read strictly (W3C Trace Context §3.2): lower-case
+/// hex, no id all zeros, and no second header.
 fn trace_parent(headers: &HeaderMap) -> Option<(String, String)> {
     let mut values = headers.get_all("traceparent").iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -266,8 +266,9 @@ fn is_lower_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The id that stands for the API key of a request: `k:` and 32 hex digits of HMAC-SHA-256 (RFC 2104) under a key of
-/// the deployment. A bare hash would let anyone with the ledger try keys, of which many are short words.
+/// The id that stands for the API key of a request: `k:` and 32 hex digits of HMAC-SHA-256 (RFC 2104) under a
+/// key of the deployment. A bare hash would let anyone with the ledger try keys, of which many are short
+/// words.
 pub(crate) fn api_key_id(headers: &HeaderMap, key: &[u8; 32]) -> Option<String> {
     let api_key = bearer(headers).or_else(|| {
         let names = ["x-api-key", "api-key", "x-goog-api-key"].map(HeaderName::from_static);

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// Bytes that are looked at together; see [`run_until`].
-const BLOCK_BYTES: usize = size_of::<u128>();
+const WORD_BYTES: usize = size_of::<u64>();
 
 /// What kind of call a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Operation {
     }
 }
 
-/// Which operation a request is, by the end of its path. Only the end counts, because what stands before it is the
-/// provider's: `/v1`, Azure's `/openai/deployments/{name}`, Gemini's `/v1beta/openai`.
+/// Which operation a request is, by the end of its path. Only the end counts, because what stands before it
+/// is the provider's: `/v1`, Azure's `/openai/deployments/{name}`, Gemini's `/v1beta/openai`.
 pub(crate) fn operation_of(method: &str, path: &str) -> Operation {
     let path = path.split('?').next().unwrap_or_default();
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -91,20 +91,35 @@ pub(crate) struct RequestFacts {
     pub(crate) metadata: Option<String>,
 }
 
-/// How many bytes at the start of `bytes` are none that `stop` names.
+/// How many bytes at the start of `bytes` are none that `stop` marks.
 ///
-/// Tests whole blocks without branching inside them, which the compiler turns into vector instructions: most bytes
-/// of a body are the inside of long strings.
-fn run_until(bytes: &[u8], stop: impl Fn(u8) -> bool) -> usize {
+/// Most bytes of a body are the inside of long strings, so eight are looked at together: `stop` gets a
+/// little-endian word and sets the highest bit of each byte to stop at; only the first such mark need be
+/// right.
+fn run_until(bytes: &[u8], stop: impl Fn(u64) -> u64) -> usize {
     let mut rest = bytes;
-    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK_BYTES>() {
-        let mut stops = [0; BLOCK_BYTES];
-        stops.iter_mut().zip(block).for_each(|(hit, byte)| *hit = u8::from(stop(*byte)));
-        let stops = u128::from_le_bytes(stops);
-        if stops != 0 {
-            return bytes.len() - rest.len() + stops.trailing_zeros() as usize / 8;
+    while let Some((word, behind)) = rest.split_first_chunk::<WORD_BYTES>() {
+        let marks = stop(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return bytes.len() - rest.len() + marks.trailing_zeros() as usize / 8;
         }
         rest = behind;
     }
-    bytes.len() - rest.len() + rest.iter().position(|&byte| stop(byte)).unwrap_or(rest.len())
+    let mut word = [0; WORD_BYTES];
+    word[..rest.len()].copy_from_slice(rest);
+    let clear = stop(u64::from_le_bytes(word)).trailing_zeros() as usize / 8;
+    bytes.len() - rest.len() + clear.min(rest.len())
+}
+
+/// Marks the bytes of a word that are `wanted`, for [`run_until`].
+fn each(word: u64, wanted: u8) -> u64 {
+    each_below(word ^ u64::from_le_bytes([wanted; WORD_BYTES]), 1)
+}
+
+/// Marks the bytes of a word that are less than `limit`, itself at most 128. A byte behind a marked one may
+/// be marked wrongly, since subtraction borrows (Warren, "Hacker's Delight", §6-1).
+fn each_below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(u64::from_le_bytes([limit; WORD_BYTES]))
+        & !word
+        & u64::from_le_bytes([0x80; WORD_BYTES])
 }

@@ -1,8 +1,8 @@
 //! The OpenAI dialect: chat completions, completions and embeddings, as vLLM and many others serve them.
 //!
-//! Members are read by name wherever they stand, whatever the operation: a body of another API that says `model`
-//! means the same by it. Source: the OpenAI API reference (Chat, Completions, Embeddings); where servers stray from
-//! it, the comment names the stray.
+//! Members are read by name wherever they stand, whatever the operation: a body of another API that says
+//! `model` means the same by it. Source: the OpenAI API reference (Chat, Completions, Embeddings); where
+//! servers stray from it, the comment names the stray.
 
 use super::RequestFacts;
 use super::pick::{At, Pick, Picker};
@@ -26,8 +26,8 @@ const TOOL_NAME_MAX_BYTES: usize = 128;
 /// What the data of the last event of a stream begins with, to the eye of OpenAI's own clients.
 const END_MARK: &[u8] = b"[DONE]";
 
-/// Parameters that are words of fixed sets. All others are numbers or booleans, and a string there is not taken:
-/// `stop`, `logit_bias` and whatever else a client may write freely stay in the payload.
+/// Parameters that are words of fixed sets. All others are numbers or booleans, and a string there is not
+/// taken: `stop`, `logit_bias` and whatever else a client may write freely stay in the payload.
 const WORDS: [&str; 5] =
     ["encoding_format", "reasoning_effort", "response_format.type", "service_tier", "tool_choice"];
 
@@ -114,7 +114,7 @@ impl RequestReader {
             match path {
                 "model" => facts.model = nonempty(pick),
                 "stream" => facts.stream = boolean(pick),
-                // The order in which LiteLLM looks for the end user; the field's name for it changed with time.
+                // `safety_identifier` is OpenAI's later name for `user`; applications also use `metadata`.
                 "user" => users[0] = id(pick),
                 "safety_identifier" => users[1] = id(pick),
                 "metadata.user_id" => users[2] = id(pick),
@@ -178,7 +178,8 @@ impl AnswerReader {
         }
     }
 
-    /// Whether the server said that its stream is over. A stream that ends without was cut, whatever TCP says.
+    /// Whether the server said that its stream is over. A stream that ends without was cut, whatever TCP
+    /// says.
     pub(crate) fn saw_end(&self) -> bool {
         self.reading.ended
     }
@@ -195,8 +196,8 @@ impl AnswerReader {
     }
 }
 
-/// What was read of an answer: of each field the last, over all chunks. Usage is never added up: servers that send
-/// it with every chunk (vLLM's `continuous_usage_stats`) send running totals.
+/// What was read of an answer: of each field the last, over all chunks. Usage is never added up: servers that
+/// send it with every chunk (vLLM's `continuous_usage_stats`) send running totals.
 struct Reading {
     picker: Picker,
     answer: Answer,
@@ -286,8 +287,8 @@ impl Reading {
     }
 }
 
-/// Adds a call, unless this chunk only repeats its name. Another name at the same index is another call: some servers
-/// number all parallel calls 0.
+/// Adds a call, unless this chunk only repeats its name. Another name at the same index is another call: some
+/// servers number all parallel calls 0.
 fn add_tool_call(tools: &mut Vec<ToolCall>, picker: &Picker, pick: &Pick) {
     let Some(name) = tool_name(pick) else { return };
     let (choice, index) = (choice(picker, pick.at), tool_index(picker, pick.at));
@@ -297,7 +298,8 @@ fn add_tool_call(tools: &mut Vec<ToolCall>, picker: &Picker, pick: &Pick) {
     }
 }
 
-/// The number of the choice that a value belongs to. A stream sends choices one by one, each with its `index`.
+/// The number of the choice that a value belongs to. A stream sends choices one by one, each with its
+/// `index`.
 fn choice(picker: &Picker, at: At) -> u64 {
     let said = |(path, pick): &(&str, &Pick)| *path == "choices[*].index" && pick.at[0] == at[0];
     picker.picked().find(said).and_then(|(_, pick)| count(pick)).unwrap_or(u64::from(at[0]))

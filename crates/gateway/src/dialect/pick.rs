@@ -1,15 +1,16 @@
 //! Picks named values out of JSON (RFC 8259) that arrives in pieces, without holding the JSON.
 //!
 //! The [`Picker`] follows the text only as deep as some path of its [`Plan`] may still lead; anything else is
-//! skipped by counting brackets outside strings, so that memory and stack do not grow with nesting: a deep tool
-//! schema in front of `model` does not hide the model.
+//! skipped by counting brackets outside strings, so that memory and stack do not grow with nesting: a deep
+//! tool schema in front of `model` does not hide the model.
 //!
-//! Where readers of JSON differ, this one follows those of model servers (Python's `json`): of doubled members the
-//! last counts, a byte order mark is skipped, member names are compared after their escapes are undone. Skipped
-//! values are delimited, not validated; text that cannot be JSON ends the reading, and what was picked stays.
+//! Where readers of JSON differ, this one follows those of model servers (Python's `json`): of doubled
+//! members the last counts, a byte order mark is skipped, member names are compared after their escapes are
+//! undone. Skipped values are delimited, not validated; text that cannot be JSON ends the reading, and what
+//! was picked stays.
 
 use super::plan::{Keep, Node, Plan};
-use super::{BYTE_ORDER_MARK, run_until};
+use super::{BYTE_ORDER_MARK, WORD_BYTES, each, each_below, run_until};
 use std::borrow::Cow;
 
 /// Longest scalar that is kept, quotes and escapes included.
@@ -39,7 +40,8 @@ impl Pick {
     }
 }
 
-/// The inside of a string, escapes undone. Where one stands for no character (a lone surrogate), all stay as written.
+/// The inside of a string, escapes undone. Where one stands for no character (a lone surrogate), all stay as
+/// written.
 fn unquoted(raw: &[u8]) -> Cow<'_, [u8]> {
     if raw.contains(&b'\\')
         && let Ok(text) = serde_json::from_slice::<String>(raw)
@@ -183,6 +185,7 @@ impl Picker {
         self.frames.clear();
         self.node = Some(Plan::ROOT);
         self.skipping = 0;
+        self.in_name = false;
         self.drop_clips();
         self.found.iter_mut().for_each(Vec::clear);
     }
@@ -276,7 +279,7 @@ impl Picker {
     }
 
     fn string(&mut self, piece: &[u8], at: usize) -> usize {
-        let stop = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < b' ');
+        let stop = |word| each(word, b'"') | each(word, b'\\') | each_below(word, b' ');
         let at = at + run_until(&piece[at..], stop);
         match piece.get(at) {
             None => return at,
@@ -290,8 +293,8 @@ impl Picker {
     }
 
     fn bare(&mut self, piece: &[u8], at: usize) -> usize {
-        let delimits = |byte: u8| !byte.is_ascii_alphanumeric() & !matches!(byte, b'+' | b'-' | b'.');
-        let at = at + run_until(&piece[at..], delimits);
+        let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let at = at + piece[at..].iter().take_while(|byte| goes_on(byte)).count();
         if at < piece.len() {
             self.end_value(piece, at);
         }
@@ -299,8 +302,11 @@ impl Picker {
     }
 
     fn skip(&mut self, piece: &[u8], at: usize) -> usize {
-        // `[` and `]` differ from `{` and `}` in one bit.
-        let stop = |byte: u8| (byte == b'"') | (byte | 0x20 == b'{') | (byte | 0x20 == b'}');
+        // Brackets and braces differ in one bit.
+        let stop = |word| {
+            let folded = word | u64::from_le_bytes([b'{' ^ b'['; WORD_BYTES]);
+            each(word, b'"') | each(folded, b'{') | each(folded, b'}')
+        };
         let at = at + run_until(&piece[at..], stop);
         match piece.get(at) {
             None => return at,
@@ -327,8 +333,8 @@ impl Picker {
         self.forget_doubled();
     }
 
-    /// An earlier member of the same name in the same object counts for nothing, nor does anything in it. What was
-    /// picked in this object is the last that was picked.
+    /// An earlier member of the same name in the same object counts for nothing, nor does anything in it.
+    /// What was picked in this object is the last that was picked.
     fn forget_doubled(&mut self) {
         let Some(node) = self.node else { return };
         let here = self.at();
@@ -379,3 +385,6 @@ fn keep(picks: &mut Vec<Pick>, at: At, raw: &[u8]) {
         picks.push(Pick { at, raw: raw.to_vec() });
     }
 }
+
+#[cfg(test)]
+mod tests;

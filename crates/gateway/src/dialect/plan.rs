@@ -1,7 +1,8 @@
 //! Which values of a JSON text are wanted: paths such as `tools[*].function.name`, made into a tree once.
 //!
 //! A reader stands at one node of the tree or outside of it, so that following all paths at once costs one
-//! comparison per name that is possible there, and a value that no path leads into is known at its first byte.
+//! comparison per name that is possible there, and a value that no path leads into is known at its first
+//! byte.
 
 use std::ops::Range;
 

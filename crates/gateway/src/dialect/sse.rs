@@ -1,13 +1,14 @@
 //! Server-sent events (WHATWG HTML §9.2.6, "Interpreting an event stream") from arbitrary pieces of bytes.
 //!
 //! Hands on slices of the `data` fields as they pass, so that an event of any size (a base64 image in one
-//! `data:` line) costs no memory. Lines end in CR, LF or CRLF, wherever the pieces were cut; comments and other
-//! fields are passed over. The event's name is among them: every API that sends one repeats it inside the data.
+//! `data:` line) costs no memory. Lines end in CR, LF or CRLF, wherever the pieces were cut; comments and
+//! other fields are passed over. The event's name is among them: every API that sends one repeats it inside
+//! the data.
 //!
-//! One thing is not as in the standard: data that the stream leaves without a blank line is handed on as an event,
-//! because a record says what was sent, not only what a browser would have dispatched.
+//! One thing is not as in the standard: data that the stream leaves without a blank line is handed on as an
+//! event, because a record says what was sent, not only what a browser would have dispatched.
 
-use super::{BYTE_ORDER_MARK, run_until};
+use super::{BYTE_ORDER_MARK, each, run_until};
 
 const DATA_FIELD: &[u8] = b"data";
 
@@ -99,7 +100,7 @@ impl SseParser {
     }
 
     fn rest_of_line<'a>(&mut self, rest: &'a [u8], give: &mut impl FnMut(SseItem<'a>)) -> usize {
-        let run = run_until(rest, |byte| (byte == b'\n') | (byte == b'\r'));
+        let run = run_until(rest, |word| each(word, b'\n') | each(word, b'\r'));
         if matches!(self.line, Line::Data) {
             give(SseItem::Data(&rest[..run]));
         }
@@ -121,5 +122,76 @@ impl SseParser {
             Line::Mark(_) | Line::Other => {}
         }
         self.line = Line::Field(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sse_in(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
+        let (mut events, mut event) = (Vec::new(), Vec::new());
+        let mut take = |item: SseItem<'_>| match item {
+            SseItem::Data(part) => event.extend_from_slice(part),
+            SseItem::DataLineEnd => event.push(b'\n'),
+            SseItem::EventEnd => events.push(std::mem::take(&mut event)),
+        };
+        let mut parser = SseParser::new();
+        pieces.iter().for_each(|piece| parser.push(piece, &mut take));
+        parser.finish(take);
+        events
+    }
+
+    /// Facts from the standard's own examples, plus the ends of lines that proxies make of them.
+    #[test]
+    fn events_are_the_same_wherever_the_bytes_are_cut() {
+        let cases: [(&str, &[&str]); 10] = [
+            ("data: a\n\ndata: b\n\n", &["a\n", "b\n"]),
+            ("data: a\r\rdata: b\r\r", &["a\n", "b\n"]),
+            ("data: a\r\n\r\ndata: b\r\n\r\n", &["a\n", "b\n"]),
+            ("data: a\r\ndata: b\r\n\r\n", &["a\nb\n"]),
+            ("\u{FEFF}data:a\ndata:  b\n\n", &["a\n b\n"]),
+            (": comment\n\nevent: x\nid: 1\nretry: 5\ndata: a\n\n", &["a\n"]),
+            ("data\n\ndata\ndata\n\ndata:", &["\n", "\n\n", ""]),
+            ("datax: no\ndat: no\n data: no\nevent: x\n\n", &[]),
+            ("data: {\"ü\":\"🦀\"}", &["{\"ü\":\"🦀\"}"]),
+            ("\u{FEFF}\u{FEFF}data: a\n\n\ndata: b", &["b"]),
+        ];
+        for (text, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|event| event.as_bytes().to_vec()).collect();
+            assert_eq!(sse_in(&text.as_bytes().chunks(1).collect::<Vec<_>>()), expected, "{text:?}");
+            for at in 0..=text.len() {
+                let (head, tail) = text.as_bytes().split_at(at);
+                assert_eq!(sse_in(&[head, tail]), expected, "{text:?} cut at {at}");
+            }
+        }
+    }
+
+    /// A base64 image in one event: the parser hands on slices of what it is given and keeps none.
+    #[test]
+    fn an_event_of_any_size_is_never_held() {
+        let piece = vec![b'x'; 1 << 16];
+        let mut parser = SseParser::new();
+        parser.push(b"data: ", |_| {});
+        let mut passed = 0;
+        for _ in 0..800 {
+            parser.push(&piece, |item| match item {
+                SseItem::Data(part) => passed += usize::from(std::ptr::eq(part, piece.as_slice())),
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(passed, 800);
+    }
+
+    proptest! {
+        #[test]
+        fn any_stream_reads_the_same_however_it_is_cut(
+            text in "(data|event|: ?|\r|\n|\r\n|x|\u{FEFF}){0,24}",
+            at: prop::sample::Index,
+        ) {
+            let (head, tail) = text.as_bytes().split_at(at.index(text.len() + 1));
+            prop_assert_eq!(sse_in(&[head, tail]), sse_in(&[text.as_bytes()]));
+        }
     }
 }

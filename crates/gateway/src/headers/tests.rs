@@ -135,7 +135,10 @@ fn the_key_id_is_hmac_sha256() {
 
 proptest! {
     #[test]
-    fn no_scrubbed_target_holds_the_secret(before in "[a-z&=?]{0,8}", name in "([kK][eE][yY]|[aA]pi_?[kK]ey|Token|SIG|%73ig)") {
+    fn no_scrubbed_target_holds_the_secret(
+        before in "[a-z&=?]{0,8}",
+        name in "([kK][eE][yY]|[aA]pi_?[kK]ey|Token|SIG|%73ig)",
+    ) {
         let target = format!("/v1?{before}&{name}=s3cr3t&b=1");
         let scrubbed = scrub_target(&target);
         prop_assert!(!scrubbed.contains("s3cr3t"));

@@ -1,0 +1,135 @@
+//! The collector's HTTP interface.
+//!
+//! | path | who may |
+//! |---|---|
+//! | `POST /v1/source/frames` | a source, by its client certificate |
+//! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
+//! | `GET /tenants/{tenant}/checkpoint` | anyone: it is signed |
+//! | `/healthz`, `/readyz`, `/metrics` | anyone |
+//!
+//! Every look at records is recorded in the operations ledger before the answer goes out (invariant 11).
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod records;
+mod sources;
+
+pub use auth::OperatorToken;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::Request;
+use hyper::body::Incoming;
+use indelible_collector::Collector;
+use indelible_net::server::{self, Peer};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+/// How long running requests may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What every handler needs.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) token: Arc<OperatorToken>,
+    /// Names that a request's `Host` may have: guards a loopback listener against web pages that
+    /// rebind their own name to it.
+    pub(crate) loopback_only: bool,
+}
+
+/// Serves the collector until `shutdown` is ready.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    collector: Arc<Collector>,
+    token: OperatorToken,
+    shutdown: impl Future<Output = ()>,
+) {
+    let loopback_only = tls.is_none();
+    let shared = Shared { collector, token: Arc::new(token), loopback_only };
+    let router = Router::new()
+        .route(indelible_record::shipping::FRAMES_PATH, post(sources::take_frames))
+        .route("/v1/records", get(records::list))
+        .route("/v1/records/{id}", get(records::show))
+        .route("/v1/records/{id}/raw", get(records::raw))
+        .route("/tenants/{tenant}/checkpoint", get(checkpoint))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", "see docs/api.md")
+        })
+        .with_state(shared);
+    let handler = move |peer: Peer, request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    };
+    server::serve(listener, tls, handler, shutdown, DRAIN).await;
+}
+
+async fn checkpoint(State(shared): State<Shared>, Path(tenant): Path<String>) -> Result<Response, Problem> {
+    let note = shared.collector.checkpoint(&tenant).ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no ledger of tenant {tenant:?}"),
+            "check the tenant's id",
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+async fn ready(State(shared): State<Shared>) -> Result<&'static str, Problem> {
+    match shared.collector.failure() {
+        None => Ok("ready\n"),
+        Some(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, "restart the collector")),
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = String::new();
+    text.push_str(
+        "# HELP indelible_collector_ledger_signed_entries Entries that the published checkpoint covers\n",
+    );
+    text.push_str("# TYPE indelible_collector_ledger_signed_entries gauge\n");
+    for (tenant, size) in shared.collector.signed_sizes() {
+        text.push_str(&format!("indelible_collector_ledger_signed_entries{{tenant=\"{tenant}\"}} {size}\n"));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// An error as a caller gets it: what, and how to mend it.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    what: String,
+    hint: &'static str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, what: impl Into<String>, hint: &'static str) -> Self {
+        Self { status, what: what.into(), hint }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "error": { "message": self.what, "hint": self.hint } });
+        (self.status, axum::Json(body)).into_response()
+    }
+}

@@ -1,0 +1,74 @@
+//! Calling a running collector's interface.
+
+use crate::failure::Failure;
+use crate::run_dir::Address;
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use indelible_net::client::{self, Settings};
+use std::time::Duration;
+
+/// An answer: status and body.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// Gets `path` (query included) from a collector.
+pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+    runtime.block_on(async {
+        let settings = Settings {
+            ca: address.ca.as_deref(),
+            identity: None,
+            connect_timeout: Duration::from_secs(5),
+            http2_only: false,
+        };
+        let client = client::build::<Empty<Bytes>>(&settings).map_err(Failure::new)?;
+        let mut request = Request::get(format!("{}{path}", address.url))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        if let Ok(purpose) = http::HeaderValue::from_str(purpose) {
+            request = request.header("x-indelible-purpose", purpose);
+        }
+        let request = request.body(Empty::new()).map_err(Failure::new)?;
+        let unreachable = |error: &dyn std::fmt::Display| {
+            Failure::new(format!("the collector at {} does not answer", address.url)).detail(error)
+        };
+        let answer = client.request(request).await.map_err(|error| unreachable(&error))?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(|error| unreachable(&error))?.to_bytes();
+        Ok(Answer { status, body })
+    })
+}
+
+impl Answer {
+    /// The body, or the collector's own words on why there is none.
+    pub(crate) fn into_body(self) -> Result<Bytes, Failure> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let said: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = |name: &str| said["error"][name].as_str().map(str::to_owned);
+        let code = match self.status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => 1,
+            StatusCode::CONFLICT => 3,
+            _ => 2,
+        };
+        let mut failure = Failure::new(text("message").unwrap_or_else(|| self.status.to_string())).code(code);
+        failure.hint = text("hint");
+        Err(failure)
+    }
+}
+
+/// Percent-encodes a query value or path segment (RFC 3986 §2.3: unreserved characters stay).
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,312 @@
+//! The command line: names, help and examples. No logic.
+
+use crate::failure::{Failure, Outcome};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The audit trail for AI inference: every prompt and answer recorded whole, tamper-evident, provable.
+#[derive(Parser)]
+#[command(
+    name = "indelible",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  indelible demo                                   a first look, nothing to configure
+  indelible up --upstream http://127.0.0.1:8000    record your own model server
+  OPENAI_BASE_URL=http://127.0.0.1:8089/v1 …       and point clients at it
+  indelible list                                   what was recorded, newest first
+  indelible show ID                                one record, prompt and answer included
+  indelible verify                                 is it all as it was written?
+
+Exit codes: 0 done · 1 no (unknown, broken) · 2 usage, unreadable, could not tell · 3 ambiguous ·
+            4 the ledger is not what was signed · 5 storage failed while running"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What means the same wherever it stands.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// Data directory
+    #[arg(long, global = true, value_name = "DIR", env = "INDELIBLE_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Key directory [default: DIR.keys beside the data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "INDELIBLE_KEYS")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "INDELIBLE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only this tenant
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Output for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Why records are looked at; recorded with the look
+    #[arg(long, global = true, value_name = "TEXT", default_value = "local operator")]
+    pub(crate) purpose: String,
+}
+
+impl Common {
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| PathBuf::from("./indelible-data"))
+    }
+
+    /// The key directory.
+    #[cfg(feature = "collector")]
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| indelible_collector::data_dir::default_keys(&self.data()))
+    }
+
+    /// The key directory.
+    #[cfg(not(feature = "collector"))]
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| PathBuf::from("./indelible-data.keys"))
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Try it: gateway, collector and a stand-in model server, sample traffic, then verify and show
+    #[cfg(feature = "demo")]
+    Demo(Demo),
+    /// Gateway and collector in one process
+    #[cfg(all(feature = "gateway", feature = "collector"))]
+    Up(Up),
+    /// The gateway: stands before a model server and records what passes
+    #[cfg(feature = "gateway")]
+    Gateway(Serve),
+    /// The collector: keeps the ledger, on a machine that the model server cannot write to
+    #[cfg(feature = "collector")]
+    Collector(Serve),
+    /// Records, newest first
+    #[cfg(feature = "collector")]
+    List(List),
+    /// A record with its prompt and answer, by event id or request id
+    #[cfg(feature = "collector")]
+    Show(Show),
+    /// Recompute every leaf, the chain, the tree and every signature of a data directory
+    #[cfg(feature = "collector")]
+    Verify(Verify),
+    /// Keys and certificates
+    Key(Key),
+    /// Print the configuration reference: every key with its default
+    Config,
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible demo              300 requests, verify, show one record, done
+  indelible demo --stay       the same, then keep serving until Ctrl-C")]
+pub(crate) struct Demo {
+    /// Keep running afterwards
+    #[arg(long)]
+    pub(crate) stay: bool,
+    /// How many requests to send
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) requests: u32,
+}
+
+#[cfg(all(feature = "gateway", feature = "collector"))]
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  indelible up --upstream http://127.0.0.1:8000
+  OPENAI_BASE_URL=http://127.0.0.1:8089/v1 python app.py")]
+pub(crate) struct Up {
+    /// The model server: http://HOST:PORT, with a path if it has one
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: String,
+    /// Where clients connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8089")]
+    pub(crate) listen: SocketAddr,
+    /// Where the collector's interface listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) api_listen: SocketAddr,
+    /// How long an answer may be held for its record
+    #[arg(long, value_enum, default_value_t = ModeArg::Durable)]
+    pub(crate) mode: ModeArg,
+    /// What happens when the spool cannot take a record
+    #[arg(long, value_enum, default_value_t = FailArg::Spool)]
+    pub(crate) fail: FailArg,
+    /// Listen off loopback without TLS: anyone on the network can then read what passes
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
+}
+
+/// How long an answer may be held for its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ModeArg {
+    /// Until the record is on this machine's disk
+    Durable,
+    /// Until the collector has it on its disk
+    Receipt,
+    /// Not at all
+    Relaxed,
+}
+
+/// What happens when the spool cannot take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FailArg {
+    /// Refuse once the collector has been away for a minute, or the spool is full
+    Closed,
+    /// Spool while there is room, then refuse
+    Spool,
+    /// Serve all the same, and record the gap
+    Open,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  indelible key init --name collector.example --keys ./collector.keys
+  indelible collector --config indelible.toml      on the collector's machine
+  indelible gateway --config indelible.toml        beside the model server
+
+`indelible config` prints every key of the file.")]
+pub(crate) struct Serve {
+    /// Listen off loopback without TLS: anyone on the network can then read what passes
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible list --since 2026-11-01 --model llama-3-8b-instruct
+  indelible list --user jane@example.com --limit 5
+  indelible list --entries --tenant default > entries.jsonl      for indelible-verify")]
+pub(crate) struct List {
+    /// Only this type of event, such as llm_request
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// Only this model, asked for or returned
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Only this user, as the application names them
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Only this session
+    #[arg(long)]
+    pub(crate) session: Option<String>,
+    /// Not before: RFC 3339, or a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before: RFC 3339, or a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// The exact bytes of all entries of a ledger, oldest first, one a line
+    #[arg(long, conflicts_with_all = ["event_type", "model", "user", "session", "since", "until", "limit"])]
+    pub(crate) entries: bool,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible show 019ab2c3-1111-7abc-8def-0123456789ab
+  indelible show req-42 --json
+  indelible show req-42 --raw response > answer.json
+
+The event id stands in the response header x-indelible-event-id.")]
+pub(crate) struct Show {
+    /// Event id, or request id
+    pub(crate) id: String,
+    /// Exactly the bytes that passed, nothing else
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub(crate) raw: Option<Side>,
+}
+
+/// One side of an exchange.
+#[cfg(feature = "collector")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Side {
+    /// What the client sent
+    Request,
+    /// What the client was sent
+    Response,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Reads files alone: it takes no lock, writes nothing, and may run beside a collector.
+
+Examples:
+  indelible verify
+  indelible verify --data /srv/audit --keys /mnt/auditor/keys --json
+  indelible verify --checkpoint yesterday.note      is what was signed then still there?
+
+Exit codes: 0 holds · 1 broken, and where · 2 could not tell")]
+pub(crate) struct Verify {
+    /// A ledger's public key, instead of the key directory's; may be repeated
+    #[arg(long, value_name = "TENANT=VKEY")]
+    pub(crate) key: Vec<String>,
+    /// A signed checkpoint that the ledger must still contain; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a development CA, certificates for collector and gateway, and the collector's keys
+    #[cfg(feature = "collector")]
+    #[command(after_help = "\
+Example:
+  indelible key init --name collector.example --name 192.0.2.7 --source gateway-1
+
+Everything goes into the key directory. What the gateway's machine needs, and nothing else, is put
+into its folder gateway-1/: copy that folder there over a channel you trust, and delete it here.")]
+    Init {
+        /// Host names and addresses that sources reach the collector by
+        #[arg(long, value_name = "HOST", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
+        name: Vec<String>,
+        /// The source's id
+        #[arg(long, value_name = "ID", default_value = "gateway-1")]
+        source: String,
+    },
+    /// Print the public keys of all ledgers: what auditors are given beforehand
+    Show,
+}
+
+/// Prints the man page, subcommands included.
+pub(crate) fn print_man_page() -> Outcome {
+    let mut out = Vec::new();
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(&mut out).map_err(Failure::new)?;
+    for subcommand in command.get_subcommands() {
+        let named = subcommand.clone().name(format!("indelible-{}", subcommand.get_name()));
+        clap_mangen::Man::new(named).render(&mut out).map_err(Failure::new)?;
+    }
+    use std::io::Write as _;
+    std::io::stdout().write_all(&out).map_err(Failure::new)?;
+    Ok(0)
+}

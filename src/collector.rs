@@ -1,0 +1,131 @@
+//! `indelible collector`, and running a collector inside `up` and `demo`.
+
+use crate::cli::{Common, Serve};
+use crate::config;
+use crate::failure::{Failure, Outcome};
+use crate::run_dir::{self, Address};
+use crate::shutdown;
+use indelible_collector::data_dir::is_tenant_id;
+use indelible_collector::{Collector, CollectorError, Config};
+use indelible_net::server;
+use indelible_net::tls::{self, Identity};
+use indelible_web::OperatorToken;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Runs the collector by itself.
+pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
+    let file = config::load(common)?;
+    let section = file.collector.ok_or_else(|| {
+        Failure::new("the configuration has no [collector] section")
+            .hint("indelible config prints a commented example")
+    })?;
+    if let Some(bad) = section.tenants.iter().find(|tenant| !is_tenant_id(tenant) || *tenant == "operations")
+    {
+        return Err(Failure::new(format!("{bad:?} cannot be a tenant's id"))
+            .hint("use 1 to 64 of a-z 0-9 _ -, beginning with a letter or digit; \"operations\" is taken"));
+    }
+    let data = common.data.clone().or(file.data).unwrap_or_else(|| common.data());
+    let keys = common.keys.clone().or(file.keys);
+    let config = Config {
+        keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
+        data,
+        tenants: section.tenants,
+    };
+    let identity = Identity { cert: section.tls_cert, key: section.tls_key };
+    let tls = tls::server(&identity, Some(&section.client_ca)).map_err(Failure::new)?;
+    runtime()?.block_on(async {
+        let listener =
+            server::bind(section.listen, true, arguments.insecure_listen).await.map_err(Failure::new)?;
+        let running = Running::start(config, listener, Some(tls), Some(section.client_ca)).await?;
+        let outcome = tokio::select! {
+            () = shutdown::asked() => None,
+            error = running.collector.failed() => Some(error),
+        };
+        let stopped = running.stop().await;
+        match outcome {
+            Some(error) => Err(failure(&error)),
+            None => stopped.map(|()| 0),
+        }
+    })
+}
+
+/// A collector and its interface.
+pub(crate) struct Running {
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) url: String,
+    data: PathBuf,
+    stop_serving: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a collector, serves its interface on `listener`, and announces both in `DIR/run`.
+    pub(crate) async fn start(
+        config: Config,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        ca: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        let data = config.data.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || Collector::start(config)).await.map_err(Failure::new)?;
+        let collector = Arc::new(opened.map_err(|error| failure(&error))?);
+        let address = listener.local_addr().map_err(Failure::new)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        // The operator calls from this machine, whatever else it listens on.
+        let host =
+            if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        let url = format!("{scheme}://{host}:{}", address.port());
+        let ca = ca.map(|path| path.canonicalize().unwrap_or(path));
+        let token = run_dir::announce(&data, &Address { url: url.clone(), ca })?;
+        let (stop_serving, stop) = oneshot::channel::<()>();
+        let for_web = collector.clone();
+        let served = tokio::spawn(async move {
+            let stop = async {
+                // A dropped sender means the same.
+                let _ = stop.await;
+            };
+            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), stop).await;
+        });
+        tracing::info!(url, data = %data.display(), "collector is ready");
+        Ok(Self { collector, url, data, stop_serving, served })
+    }
+
+    /// Stops serving, signs what is there, closes the log.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        // The server may be gone already.
+        let _ = self.stop_serving.send(());
+        let _ = self.served.await;
+        run_dir::withdraw(&self.data);
+        let collector = self.collector;
+        tokio::task::spawn_blocking(move || collector.stop())
+            .await
+            .map_err(Failure::new)?
+            .map_err(|error| failure(&error))
+    }
+}
+
+/// The runtime of a server.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)
+}
+
+/// A collector's error, in the words of the command line.
+pub(crate) fn failure(error: &CollectorError) -> Failure {
+    let shown = Failure::new(error).code(error.exit_code());
+    match error {
+        CollectorError::Refused(_) => shown
+            .detail("no second history is ever signed; the gateways keep their records meanwhile")
+            .hint("put the newest copy of the data directory in place and start again; `indelible verify` names what is wrong"),
+        CollectorError::Held(_) => shown.hint("a collector is running on it; commands that read reach it by themselves"),
+        CollectorError::Format { .. } => shown.hint("name another directory with --data"),
+        CollectorError::Log(indelible_spool::LogError::Damaged { .. }) => {
+            shown.hint("`indelible verify` checks the whole directory; restore this file from a copy")
+        }
+        _ => shown,
+    }
+}

@@ -1,0 +1,270 @@
+//! `indelible.toml`: what may stand in it, and what it becomes.
+//!
+//! An unknown key is an error, never ignored: a misspelt `fail` must not silently be the default. Each key
+//! can be overridden from the environment: `INDELIBLE_GATEWAY_LISTEN`, `INDELIBLE_COLLECTOR_TENANTS`, …
+
+use crate::cli::{Common, FailArg, ModeArg};
+use crate::failure::{Failure, Outcome};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The reference, which is also a valid file: every key, its meaning, its default.
+pub(crate) const REFERENCE: &str = include_str!("config.reference.toml");
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)] // Each key is described once, in config.reference.toml.
+pub(crate) struct File {
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) gateway: Option<GatewaySection>,
+    pub(crate) collector: Option<CollectorSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewaySection {
+    #[serde(default = "gateway_listen")]
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    #[serde(default = "source_id")]
+    pub(crate) source_id: String,
+    #[serde(default = "spool")]
+    pub(crate) spool: PathBuf,
+    #[serde(default = "spool_max_bytes")]
+    pub(crate) spool_max_bytes: u64,
+    pub(crate) api_key_id_key: PathBuf,
+    #[serde(default = "request_max_bytes")]
+    pub(crate) request_max_bytes: u64,
+    #[serde(default = "connect_timeout_s")]
+    pub(crate) connect_timeout_s: u64,
+    #[serde(default = "head_timeout_s")]
+    pub(crate) head_timeout_s: u64,
+    #[serde(default = "idle_timeout_s")]
+    pub(crate) idle_timeout_s: u64,
+    #[serde(default = "receipt_timeout_s")]
+    pub(crate) receipt_timeout_s: u64,
+    #[serde(default = "closed_after_s")]
+    pub(crate) closed_after_s: u64,
+    #[serde(default = "drain_timeout_s")]
+    pub(crate) drain_timeout_s: u64,
+    pub(crate) collector: LinkSection,
+    pub(crate) routes: Vec<RouteSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkSection {
+    pub(crate) url: String,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) spool_key: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouteSection {
+    pub(crate) name: String,
+    #[serde(default = "root")]
+    pub(crate) path: String,
+    pub(crate) upstream: String,
+    #[serde(default = "default_tenant")]
+    pub(crate) tenant: String,
+    pub(crate) environment: Option<String>,
+    pub(crate) provider: Option<String>,
+    #[serde(default = "durable")]
+    pub(crate) mode: ModeArg,
+    #[serde(default = "fail_spool")]
+    pub(crate) fail: FailArg,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CollectorSection {
+    #[serde(default = "collector_listen")]
+    pub(crate) listen: SocketAddr,
+    #[serde(default = "default_tenants")]
+    pub(crate) tenants: Vec<String>,
+    pub(crate) tls_cert: PathBuf,
+    pub(crate) tls_key: PathBuf,
+    pub(crate) client_ca: PathBuf,
+}
+
+fn gateway_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8089))
+}
+fn collector_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8090))
+}
+fn source_id() -> String {
+    "gateway-1".to_owned()
+}
+fn spool() -> PathBuf {
+    PathBuf::from("./indelible-spool")
+}
+fn spool_max_bytes() -> u64 {
+    4 << 30
+}
+fn request_max_bytes() -> u64 {
+    2 << 30
+}
+fn connect_timeout_s() -> u64 {
+    10
+}
+fn head_timeout_s() -> u64 {
+    600
+}
+fn idle_timeout_s() -> u64 {
+    300
+}
+fn receipt_timeout_s() -> u64 {
+    30
+}
+fn closed_after_s() -> u64 {
+    60
+}
+fn drain_timeout_s() -> u64 {
+    30
+}
+fn root() -> String {
+    "/".to_owned()
+}
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+fn default_tenants() -> Vec<String> {
+    vec![default_tenant()]
+}
+fn durable() -> ModeArg {
+    ModeArg::Durable
+}
+fn fail_spool() -> FailArg {
+    FailArg::Spool
+}
+
+/// Reads the configuration file that `--config` names, or `indelible.toml`.
+pub(crate) fn load(common: &Common) -> Result<File, Failure> {
+    let path = common.config.clone().unwrap_or_else(|| PathBuf::from("indelible.toml"));
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::new(format!("cannot read the configuration {}", path.display()))
+            .detail(error)
+            .hint("indelible config prints a commented example")
+    })?;
+    parse(&path, &text, std::env::vars())
+}
+
+fn parse(
+    path: &Path,
+    text: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<File, Failure> {
+    let bad = |error: &dyn std::fmt::Display| {
+        Failure::new(format!("{} is not a valid configuration", path.display()))
+            .detail(error)
+            .hint("indelible config prints every key with its meaning")
+    };
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(&error))?;
+    let overridden = apply_overrides(&mut table, environment);
+    if !overridden {
+        // Read from the text itself, so that an error shows its line.
+        return toml::from_str(text).map_err(|error| bad(&error));
+    }
+    File::deserialize(table).map_err(|error| bad(&error))
+}
+
+fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (String, String)>) -> bool {
+    let mut any = false;
+    for (name, value) in environment {
+        let Some(name) = name.strip_prefix("INDELIBLE_").map(str::to_ascii_lowercase) else { continue };
+        let keys: Vec<&str> = match name.split_once('_') {
+            Some(("gateway", rest)) => match rest.strip_prefix("collector_") {
+                Some(rest) => vec!["gateway", "collector", rest],
+                None => vec!["gateway", rest],
+            },
+            Some(("collector", rest)) => vec!["collector", rest],
+            _ => continue,
+        };
+        // What reads as a TOML value is one; anything else is a string.
+        let value = format!("v = {value}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut table| table.remove("v"))
+            .unwrap_or(toml::Value::String(value));
+        any |= set(table, &keys, value);
+    }
+    any
+}
+
+fn set(table: &mut toml::Table, keys: &[&str], value: toml::Value) -> bool {
+    let Some((first, rest)) = keys.split_first() else { return false };
+    if rest.is_empty() {
+        table.insert((*first).to_owned(), value);
+        return true;
+    }
+    let inner = table.entry((*first).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    inner.as_table_mut().is_some_and(|inner| set(inner, rest, value))
+}
+
+/// Prints the reference.
+pub(crate) fn print_reference() -> Outcome {
+    print!("{REFERENCE}");
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<File, Failure> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        parse(Path::new("indelible.toml"), text, environment)
+    }
+
+    #[test]
+    fn the_reference_is_a_valid_file_and_says_the_defaults() {
+        let file = load(REFERENCE, &[]).unwrap();
+        let gateway = file.gateway.unwrap();
+        assert_eq!(gateway.listen, gateway_listen());
+        assert_eq!(gateway.spool_max_bytes, spool_max_bytes());
+        assert_eq!(gateway.request_max_bytes, request_max_bytes());
+        assert_eq!(
+            (gateway.connect_timeout_s, gateway.head_timeout_s, gateway.idle_timeout_s),
+            (connect_timeout_s(), head_timeout_s(), idle_timeout_s())
+        );
+        assert_eq!(
+            (gateway.receipt_timeout_s, gateway.closed_after_s, gateway.drain_timeout_s),
+            (receipt_timeout_s(), closed_after_s(), drain_timeout_s())
+        );
+        assert_eq!(gateway.routes[0].mode, durable());
+        assert_eq!(gateway.routes[0].fail, fail_spool());
+        assert_eq!(file.collector.unwrap().listen, collector_listen());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = REFERENCE.replace("source_id =", "sauce_id =");
+        let failure = load(&text, &[]).unwrap_err();
+        let detail = failure.detail.unwrap();
+        assert!(detail.contains("sauce_id") && detail.contains("line"), "{detail}");
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let environment = [
+            ("INDELIBLE_GATEWAY_LISTEN", "127.0.0.1:1"),
+            ("INDELIBLE_GATEWAY_COLLECTOR_URL", "https://there:2"),
+            ("INDELIBLE_GATEWAY_SPOOL_MAX_BYTES", "12345"),
+            ("INDELIBLE_COLLECTOR_TENANTS", "[\"a\", \"b\"]"),
+        ];
+        let file = load(REFERENCE, &environment).unwrap();
+        let gateway = file.gateway.unwrap();
+        assert_eq!(gateway.listen.port(), 1);
+        assert_eq!(gateway.collector.url, "https://there:2");
+        assert_eq!(gateway.spool_max_bytes, 12345);
+        assert_eq!(file.collector.unwrap().tenants, ["a", "b"]);
+    }
+}

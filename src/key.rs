@@ -1,0 +1,86 @@
+//! `indelible key`: keys and certificates.
+
+use crate::cli::{Common, Key, KeyCommand};
+use crate::failure::{Failure, Outcome};
+use indelible_vault::KeyStore;
+use serde_json::json;
+
+/// Runs a key command.
+pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
+    match &arguments.command {
+        #[cfg(feature = "collector")]
+        KeyCommand::Init { name, source } => init::run(common, name, source),
+        KeyCommand::Show => show(common),
+    }
+}
+
+fn show(common: &Common) -> Outcome {
+    let keys = KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?;
+    if keys.is_empty() {
+        return Err(Failure::new(format!("there are no ledger keys in {}", common.keys().display()))
+            .hint("a ledger's key is made when its collector first starts"));
+    }
+    for (tenant, key) in
+        keys.iter().filter(|(tenant, _)| common.tenant.as_ref().is_none_or(|only| only == tenant))
+    {
+        if common.json {
+            println!("{}", json!({ "tenant": tenant, "key": key.to_string() }));
+        } else {
+            println!("{tenant}={key}");
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(feature = "collector")]
+mod init {
+    use super::{Common, Failure, KeyStore, Outcome};
+    use indelible_net::pki::{DevCa, Use};
+    use indelible_os::{clock, durable};
+    use indelible_record::commitment::to_hex;
+    use indelible_record::identity::may_stand_clear;
+
+    pub(super) fn run(common: &Common, names: &[String], source: &str) -> Outcome {
+        if !may_stand_clear(source) || source.contains(['/', ':']) {
+            return Err(
+                Failure::new(format!("{source:?} cannot be a source id")).hint("use A-Z a-z 0-9 . _ -")
+            );
+        }
+        let dir = common.keys();
+        let tls = dir.join("tls");
+        if tls.join("ca.pem").exists() {
+            return Err(Failure::new(format!("{} has certificates already", tls.display()))
+                .hint("name another directory with --keys, or keep using these"));
+        }
+        let keys = KeyStore::open_or_create(&dir).map_err(Failure::new)?;
+        let io = |error: std::io::Error| Failure::new(format!("{}: {error}", dir.display()));
+        durable::make_dir(&tls).map_err(io)?;
+        let ca = DevCa::create(&tls).map_err(Failure::new)?;
+        ca.issue(&tls, "collector", names, Use::Server).map_err(Failure::new)?;
+        let spool_key = match keys.spool_keys().map_err(Failure::new)?.pop() {
+            Some(key) => key,
+            None => keys.create_spool_key(clock::now().day()).map_err(Failure::new)?,
+        };
+
+        let handover = dir.join(source);
+        durable::make_dir(&handover).map_err(io)?;
+        ca.issue(&handover, source, &[source.to_owned()], Use::Client).map_err(Failure::new)?;
+        let copy = std::fs::read(tls.join("ca.pem")).map_err(io)?;
+        durable::create(&handover.join("ca.pem"), &copy, durable::MODE_SHARED).map_err(io)?;
+        let public = format!("{}\n", to_hex(spool_key.public().as_bytes()));
+        durable::create(&handover.join("collector-spool.pub"), public.as_bytes(), durable::MODE_SHARED)
+            .map_err(io)?;
+        let secret = format!("{}\n", to_hex(&*keys.derive("api-key-id", "")));
+        durable::create(&handover.join("api-key-id.key"), secret.as_bytes(), durable::MODE_SECRET)
+            .map_err(io)?;
+
+        eprintln!("made a development CA, the collector's certificate ({}) and its keys", names.join(", "));
+        eprintln!("  collector     {}", tls.display());
+        eprintln!(
+            "  for {source:<9} {}: copy it to the gateway's machine, then delete it here",
+            handover.display()
+        );
+        println!("{}", handover.display());
+        Ok(0)
+    }
+}

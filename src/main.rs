@@ -1,0 +1,61 @@
+//! `indelible`: a table of contents of the subcommands.
+
+mod api;
+mod cli;
+#[cfg(feature = "collector")]
+mod collector;
+mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod failure;
+#[cfg(feature = "gateway")]
+mod gateway;
+mod key;
+mod logging;
+#[cfg(feature = "collector")]
+mod records;
+mod run_dir;
+mod shutdown;
+#[cfg(all(feature = "gateway", feature = "collector"))]
+mod up;
+#[cfg(feature = "collector")]
+mod verify;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.command);
+    let outcome = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(ref arguments) => demo::run(&cli.common, arguments),
+        #[cfg(all(feature = "gateway", feature = "collector"))]
+        Command::Up(ref arguments) => up::run(&cli.common, arguments),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(ref arguments) => gateway::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Collector(ref arguments) => collector::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::List(ref arguments) => records::list(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Show(ref arguments) => records::show(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        Command::Key(ref arguments) => key::run(&cli.common, arguments),
+        Command::Config => config::print_reference(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "indelible", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man => cli::print_man_page(),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print(cli.common.json);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `indelible list` and `indelible show`: through a running collector, or on the directory itself.
+
+use crate::api;
+use crate::cli::{Common, List, Show, Side};
+use crate::collector::failure;
+use crate::failure::{Failure, Outcome};
+use crate::run_dir;
+use indelible_collector::data_dir::DataDir;
+use indelible_collector::read::WalReader;
+use indelible_collector::{Collector, Config, Query, view};
+use indelible_os::clock::Utc;
+use indelible_vault::KeyStore;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Lists records.
+pub(crate) fn list(common: &Common, arguments: &List) -> Outcome {
+    if arguments.entries {
+        return entries(common);
+    }
+    let records = match run_dir::find(&common.data())? {
+        Some((address, token)) => {
+            let path = list_path(common, arguments);
+            let body = api::get(&address, &token, &common.purpose, &path)?.into_body()?;
+            let answer: Value = serde_json::from_slice(&body).map_err(Failure::new)?;
+            answer["records"].as_array().cloned().unwrap_or_default()
+        }
+        None => {
+            let query = query_of(common, arguments)?;
+            with_collector(common, async |collector| {
+                let found =
+                    collector.list(&query, arguments.limit as usize).map_err(|error| failure(&error))?;
+                let asked = json!({ "filters": format!("{query:?}"), "purpose": common.purpose });
+                let recorded =
+                    collector.record_access("operator", "list", None, asked, found.len() as u64).await;
+                recorded.map_err(|error| failure(&error))?;
+                Ok(found.iter().map(|one| view::summary(one, collector.level(&one.entry))).collect())
+            })?
+        }
+    };
+    let text = if common.json { format!("{}\n", json!({ "records": records })) } else { table(&records) };
+    print(text.as_bytes())?;
+    Ok(0)
+}
+
+/// Shows one record, or everything that a request id names.
+pub(crate) fn show(common: &Common, arguments: &Show) -> Outcome {
+    if let Some(side) = arguments.raw {
+        print(&raw(common, &arguments.id, side)?)?;
+        return Ok(0);
+    }
+    let records = match run_dir::find(&common.data())? {
+        Some((address, token)) => {
+            let path = format!("/v1/records/{}{}", api::encode(&arguments.id), tenant_query(common, '?'));
+            let body = api::get(&address, &token, &common.purpose, &path)?.into_body()?;
+            let answer: Value = serde_json::from_slice(&body).map_err(Failure::new)?;
+            answer["records"].as_array().cloned().unwrap_or_default()
+        }
+        None => with_collector(common, async |collector| {
+            let found = find(common, collector, &arguments.id, None).await?;
+            let shown = found.iter().map(|one| {
+                let payload = collector.payload(one).map_err(|error| error.to_string());
+                view::full(one, collector.level(&one.entry), payload.as_ref().map_err(Clone::clone))
+            });
+            Ok(shown.collect())
+        })?,
+    };
+    let text = match common.json {
+        true => format!("{}\n", json!({ "records": records })),
+        false => records.iter().map(readable).collect::<Vec<_>>().join("\n"),
+    };
+    print(text.as_bytes())?;
+    Ok(0)
+}
+
+fn raw(common: &Common, id: &str, side: Side) -> Result<Vec<u8>, Failure> {
+    let name = if side == Side::Request { "request" } else { "response" };
+    if let Some((address, token)) = run_dir::find(&common.data())? {
+        let path = format!("/v1/records/{}/raw?side={name}{}", api::encode(id), tenant_query(common, '&'));
+        return Ok(api::get(&address, &token, &common.purpose, &path)?.into_body()?.to_vec());
+    }
+    with_collector(common, async |collector| {
+        let found = find(common, collector, id, Some(name)).await?;
+        let [one] = found.as_slice() else {
+            let ids: Vec<String> = found.iter().map(|one| one.event_id.to_string()).collect();
+            return Err(Failure::new(format!("{id:?} names {} records", ids.len()))
+                .detail(ids.join(", "))
+                .hint("name one of them by its event id")
+                .code(3));
+        };
+        let payload = collector.payload(one).map_err(|error| failure(&error).code(1))?;
+        Ok(if side == Side::Request { payload.request } else { payload.response })
+    })
+}
+
+/// Records that an id names, oldest first; the look is recorded before they are handed out.
+async fn find(
+    common: &Common,
+    collector: &Collector,
+    id: &str,
+    raw: Option<&str>,
+) -> Result<Vec<indelible_collector::read::Found>, Failure> {
+    let query = Query { id: Some(id.to_owned()), tenant: common.tenant.clone(), ..Query::default() };
+    let mut found = collector.list(&query, 100).map_err(|error| failure(&error))?;
+    let asked = json!({ "id": id, "raw": raw, "purpose": common.purpose });
+    let recorded =
+        collector.record_access("operator", "show", Some(("record", id)), asked, found.len() as u64).await;
+    recorded.map_err(|error| failure(&error))?;
+    if found.is_empty() {
+        return Err(Failure::new(format!("no record has the event id or request id {id:?}")).code(1));
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// The exact bytes of entries, oldest first. Entries hold nothing personal: this needs no key, and is not
+/// a look at a payload.
+fn entries(common: &Common) -> Outcome {
+    let tenant = common.tenant.as_deref().unwrap_or("default");
+    let wal = common.data().join("wal");
+    if !wal.is_dir() {
+        return Err(Failure::new(format!("{} is not a data directory", common.data().display())));
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut failed = None;
+    WalReader::new(&wal)
+        .entries(|owner, bytes| {
+            if owner != tenant {
+                return true;
+            }
+            let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
+            failed = written.err();
+            failed.is_none()
+        })
+        .map_err(|error| failure(&error))?;
+    match failed.or_else(|| out.flush().err()) {
+        Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(0),
+    }
+}
+
+/// Opens the data directory itself, as no collector runs on it.
+fn with_collector<T>(
+    common: &Common,
+    work: impl AsyncFnOnce(&Collector) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let data = common.data();
+    // Looking must never make a directory: check before opening.
+    drop(DataDir::open(&data).map_err(|error| failure(&error))?);
+    let mut config = Config::new(&data);
+    config.keys = common.keys();
+    config.tenants = KeyStore::verifier_keys(&config.keys)
+        .map_err(Failure::new)?
+        .into_iter()
+        .map(|(tenant, _)| tenant)
+        .filter(|tenant| tenant != indelible_verify::directory::OPERATIONS)
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+    let collector = Collector::start(config).map_err(|error| failure(&error))?;
+    let outcome = runtime.block_on(work(&collector));
+    collector.stop().map_err(|error| failure(&error))?;
+    outcome
+}
+
+fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
+    let time = |name: &str, text: &Option<String>| -> Result<Option<Utc>, Failure> {
+        let parsed = text.as_deref().map(str::parse).transpose();
+        parsed.map_err(|error: indelible_os::clock::NotATime| Failure::new(format!("--{name}: {error}")))
+    };
+    Ok(Query {
+        tenant: common.tenant.clone(),
+        event_type: arguments.event_type.clone(),
+        model: arguments.model.clone(),
+        user: arguments.user.clone(),
+        session: arguments.session.clone(),
+        id: None,
+        since: time("since", &arguments.since)?,
+        until: time("until", &arguments.until)?,
+    })
+}
+
+fn list_path(common: &Common, arguments: &List) -> String {
+    let mut path = format!("/v1/records?limit={}", arguments.limit);
+    for (name, value) in [
+        ("tenant", &common.tenant),
+        ("type", &arguments.event_type),
+        ("model", &arguments.model),
+        ("user", &arguments.user),
+        ("session", &arguments.session),
+        ("since", &arguments.since),
+        ("until", &arguments.until),
+    ] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", api::encode(value)));
+        }
+    }
+    path
+}
+
+fn tenant_query(common: &Common, before: char) -> String {
+    common.tenant.as_ref().map_or(String::new(), |tenant| format!("{before}tenant={}", api::encode(tenant)))
+}
+
+/// One line a record.
+pub(crate) fn table(records: &[Value]) -> String {
+    let mut text = String::new();
+    let head = ["TIME", "EVENT ID", "TYPE", "STATUS", "HTTP", "MODEL", "TOKENS", "MS"];
+    let rows = records.iter().map(|record| {
+        let entry = &record["entry"];
+        let word = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+        let number = |name: &str| entry[name].as_u64().map_or("-".to_owned(), |n| n.to_string());
+        let time = word("timestamp");
+        let tokens = match (entry["prompt_tokens"].as_u64(), entry["completion_tokens"].as_u64()) {
+            (None, None) => "-".to_owned(),
+            (input, output) => format!("{}+{}", input.unwrap_or(0), output.unwrap_or(0)),
+        };
+        [
+            time.get(..23).unwrap_or(&time).to_owned(),
+            word("event_id"),
+            word("event_type"),
+            word("status"),
+            number("http_status"),
+            word("model"),
+            tokens,
+            number("latency_ms"),
+        ]
+    });
+    let rows: Vec<[String; 8]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..8).map(width).collect();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+/// A record for people.
+pub(crate) fn readable(record: &Value) -> String {
+    let mut text = String::new();
+    let entry = &record["entry"];
+    let _ = writeln!(
+        text,
+        "event {}  ({})",
+        entry["event_id"].as_str().unwrap_or("?"),
+        record["level"].as_str().unwrap_or("?")
+    );
+    if let Some(members) = entry.as_object() {
+        for (name, value) in members.iter().filter(|(name, _)| *name != "event_id") {
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let _ = writeln!(text, "  {name:<18} {shown}");
+        }
+    }
+    let _ = writeln!(text, "  {:<18} {}", "leaf_hash", record["leaf_hash"].as_str().unwrap_or("?"));
+    let payload = &record["payload"];
+    if let Some(why) = payload["unreadable"].as_str() {
+        let _ = writeln!(text, "payload: {why}");
+        return text;
+    }
+    for (title, side) in [("request", &payload["request"]), ("response", &payload["response"])] {
+        let body = side["text"].as_str().or(side["base64"].as_str()).unwrap_or_default();
+        let _ = writeln!(text, "{title} ({} bytes)\n{}", side["bytes"], body.trim_end());
+    }
+    match payload["matches_commitments"].as_bool() {
+        Some(true) => text.push_str("both bodies are what the entry commits to\n"),
+        Some(false) => text.push_str("WARNING: the bodies are NOT what the entry commits to\n"),
+        None => {}
+    }
+    text
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! `indelible verify`: a whole data directory, from files and public keys alone.
+
+use crate::cli::{Common, Verify};
+use crate::failure::{Failure, Outcome};
+use indelible_collector::head::Head;
+use indelible_ledger::Note;
+use indelible_vault::KeyStore;
+use indelible_verify::Verdict;
+use indelible_verify::directory::{self, Finding, Report, Trust};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::time::Instant;
+
+/// Most findings shown; the rest are counted.
+const SHOWN_MAX: usize = 20;
+
+/// Checks a data directory.
+pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
+    let data = common.data();
+    if !data.is_dir() {
+        return Err(Failure::new(format!("{} is not a directory", data.display()))
+            .hint("name the data directory with --data"));
+    }
+    let trust = trust(common, arguments)?;
+    let started = Instant::now();
+    let bar = progress_bar(common);
+    let report = directory::check(&data, &trust, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    if common.json {
+        println!("{}", as_json(&report));
+    } else {
+        print(&report, &data, started.elapsed().as_secs_f64());
+    }
+    Ok(report.verdict.exit_code())
+}
+
+/// Checks a directory and prints the outcome as `verify` does.
+#[cfg(feature = "demo")]
+pub(crate) fn check_and_print(common: &Common) -> Result<Verdict, Failure> {
+    let arguments = Verify { key: Vec::new(), checkpoint: Vec::new() };
+    let trust = trust(common, &arguments)?;
+    let started = Instant::now();
+    let report = directory::check(&common.data(), &trust, |_, _| {});
+    print(&report, &common.data(), started.elapsed().as_secs_f64());
+    Ok(report.verdict)
+}
+
+fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failure> {
+    let mut trust =
+        Trust { keys: KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?, head: Vec::new() };
+    for text in &arguments.key {
+        let parsed =
+            text.split_once('=').and_then(|(tenant, key)| Some((tenant.to_owned(), key.parse().ok()?)));
+        let (tenant, key) = parsed.ok_or_else(|| {
+            Failure::new(format!("{text:?} is not TENANT=VKEY"))
+                .hint("indelible key show prints keys in this form")
+        })?;
+        trust.keys.retain(|(known, _)| *known != tenant);
+        trust.keys.push((tenant, key));
+    }
+    let path = KeyStore::head_path(&common.keys());
+    // An auditor may have the public keys alone; the head is read where it may be.
+    if std::fs::File::open(&path).is_ok() {
+        let head = Head::read(&path).map_err(Failure::new)?;
+        trust.head = head.notes().iter().map(|(tenant, note)| (tenant.clone(), note.clone())).collect();
+    }
+    for path in &arguments.checkpoint {
+        let bad = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
+        let bytes = std::fs::read(path).map_err(|error| bad(&error))?;
+        let note = Note::parse(&bytes).map_err(|error| bad(&error))?;
+        let origin = note.text().lines().next().unwrap_or_default();
+        let tenant =
+            trust.keys.iter().find(|(_, key)| key.name() == origin).map(|(tenant, _)| tenant.clone());
+        let tenant = tenant.ok_or_else(|| bad(&format!("there is no public key for the ledger {origin}")))?;
+        trust.head.push((tenant, note.to_string()));
+    }
+    Ok(trust)
+}
+
+fn print(report: &Report, data: &std::path::Path, seconds: f64) {
+    if !report.identity_checked {
+        println!("IDENTITY NOT CHECKED: there are no public keys; name them with --keys or --key");
+    }
+    for finding in report.findings.iter().take(SHOWN_MAX) {
+        println!("{}", line(finding));
+    }
+    if report.findings.len() > SHOWN_MAX {
+        println!("… and {} more", report.findings.len() - SHOWN_MAX);
+    }
+    for ledger in &report.ledgers {
+        let span = ledger.span.as_ref().map_or(String::new(), |(_, last)| format!(", as of {last}"));
+        println!("ledger {}: {} entries, {} signed{span}", ledger.tenant, ledger.entries, ledger.signed);
+        println!("  root {}", ledger.root);
+    }
+    let verdict = report.verdict.as_str().to_uppercase();
+    let running = if report.running { ", while it is being written" } else { "" };
+    println!("{verdict}: {} ({} bytes in {seconds:.2} s{running})", data.display(), report.bytes);
+}
+
+fn line(finding: &Finding) -> String {
+    let mut text = finding.verdict.as_str().to_uppercase();
+    if let Some(ledger) = &finding.ledger {
+        text.push_str(&format!(": ledger {ledger}"));
+    }
+    if let Some(seq) = finding.seq {
+        text.push_str(&format!(", entry {seq}"));
+    }
+    text.push_str(&format!(": {}", finding.file.display()));
+    if let Some(offset) = finding.offset {
+        text.push_str(&format!(" at byte {offset}"));
+    }
+    format!("{text}: {}", finding.what)
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    json!({
+        "verdict": report.verdict.as_str(),
+        "identity_checked": report.identity_checked,
+        "running": report.running,
+        "bytes": report.bytes,
+        "ledgers": report.ledgers.iter().map(|ledger| json!({
+            "tenant": ledger.tenant,
+            "entries": ledger.entries,
+            "signed": ledger.signed,
+            "root": ledger.root.to_string(),
+            "first": ledger.span.as_ref().map(|(first, _)| first),
+            "last": ledger.span.as_ref().map(|(_, last)| last),
+        })).collect::<Vec<_>>(),
+        "findings": report.findings.iter().map(|finding| json!({
+            "verdict": finding.verdict.as_str(),
+            "ledger": finding.ledger,
+            "seq": finding.seq,
+            "file": finding.file,
+            "offset": finding.offset,
+            "what": finding.what,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn progress_bar(common: &Common) -> ProgressBar {
+    if common.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
