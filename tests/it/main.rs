@@ -1,0 +1,9 @@
+//! Tests of the whole program: the real binary, real sockets, real files, real signals.
+//!
+//! Each module is named after what must not go wrong. Tests share nothing: each has its own directories
+//! and ports.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod common;
+mod kill;
