@@ -202,11 +202,30 @@ impl FileReader {
         }
         match self.synced_claim(at)? {
             Some(claim) if claim >= self.next_seq => {
-                let what = format!("bad frame {}, but frames up to {claim} were on disk", self.next_seq);
+                let what = match claim {
+                    u64::MAX => "bad frame in a file that was closed".to_owned(),
+                    _ => format!("bad frame, but frames up to {claim} were on disk"),
+                };
                 Err(LogError::damaged(&self.name, at, what))
             }
             _ => Ok(End::Torn),
         }
+    }
+
+    /// Whether exactly the bytes of a close frame stand behind the last good frame. A file gets that length
+    /// only once its close frame is on disk; whoever cannot read it there looks at damage.
+    pub fn ends_in_damaged_close(&self) -> Result<bool, LogError> {
+        let len = self.file.len().map_err(LogError::io(format!("cannot stat {}", self.name)))?;
+        Ok(len == self.offset() + FRAME_OVERHEAD_BYTES as u64)
+    }
+
+    /// Whether the next frame's header would be zeros: what follows stands in space that nothing was
+    /// written to in order.
+    pub fn stands_at_padding(&self) -> Result<bool, LogError> {
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let context = format!("cannot read {}", self.name);
+        self.file.read_at(&mut header, self.offset()).map_err(LogError::io(context))?;
+        Ok(header == [0; FRAME_HEADER_BYTES])
     }
 
     /// The highest sequence number that any good control frame behind `from` says was synced.
@@ -221,13 +240,14 @@ impl FileReader {
                 self.file.read_at(&mut window, base).map_err(LogError::io("cannot read the log tail"))?;
             window.truncate(read);
             for at in 0..read.saturating_sub(FRAME_HEADER_BYTES - 1) {
-                let Ok((kind, seq, _)) = frame::parse_header(&window[at..], &self.header.file_id) else {
+                let Ok((kind, _, _)) = frame::parse_header(&window[at..], &self.header.file_id) else {
                     continue;
                 };
                 let Ok((found, _)) = frame::parse(&window[at..], &self.header.file_id) else { continue };
                 let synced = match kind {
                     Kind::Mark if found.body.len() == 8 => u64_at(found.body, 0),
-                    Kind::Close => seq,
+                    // A file is closed only after everything in it was synced, control frames included.
+                    Kind::Close => u64::MAX,
                     _ => continue,
                 };
                 claim = claim.max(Some(synced));

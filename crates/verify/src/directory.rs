@@ -269,8 +269,7 @@ impl Checker<'_> {
         let mut closed = false;
         let mut covered = true;
         let mut offset = file.offset();
-        loop {
-            let Some(frame) = file.next_frame()? else { break };
+        while let Some(frame) = file.next_frame()? {
             match frame.kind {
                 Kind::Mark => {}
                 Kind::Close => closed = true,
@@ -290,20 +289,37 @@ impl Checker<'_> {
             }
         }
         *next = Some((number + 1, file.next_seq(), log_id));
+        let torn = "the end is torn: the machine stopped while writing; start the collector again";
+        let open = "the file was not closed: the collector was killed; start it again";
         match file.judge_end(closed, last)? {
             End::Closed if !covered => {
                 self.broken(path, None, "the file was closed, but its end is not covered by a signature");
             }
             End::Closed => {}
             End::Open | End::Torn if self.running => {}
-            End::Open => {
-                self.unsure(path, None, "the file was not closed: the collector was killed; start it again")
+            End::Torn if file.ends_in_damaged_close()? => {
+                self.add(
+                    Verdict::Broken,
+                    None,
+                    None,
+                    path,
+                    Some(offset),
+                    "the close frame is damaged".to_owned(),
+                );
             }
-            End::Torn => self.unsure(
-                path,
-                None,
-                "the end is torn: the machine stopped while writing; start the collector again",
-            ),
+            // A killed process leaves frames, perhaps a piece of one, then zeros.
+            End::Torn if file.stands_at_padding()? => {
+                self.add(
+                    Verdict::Broken,
+                    None,
+                    None,
+                    path,
+                    Some(offset),
+                    "bytes in the zero padding".to_owned(),
+                );
+            }
+            End::Open => self.unsure(path, None, open),
+            End::Torn => self.unsure(path, None, torn),
         }
         Ok(())
     }
@@ -410,11 +426,13 @@ impl Checker<'_> {
         for (index, (_, name)) in files.iter().enumerate() {
             let last = index + 1 == files.len();
             let file_path = path.join(name);
-            if let Err(error) = check_spool_file(&dir, name, last) {
+            match check_spool_file(&dir, name, last) {
+                Ok(None) => {}
+                Ok(Some(_)) if self.running => {}
+                Ok(Some((verdict, what))) => self.add(verdict, None, None, &file_path, None, what.to_owned()),
                 // A running gateway removes files that the collector has.
-                if !(self.running && !file_path.exists()) {
-                    self.log_error(&file_path, error);
-                }
+                Err(_) if self.running && !file_path.exists() => {}
+                Err(error) => self.log_error(&file_path, error),
             }
             self.bytes += file_path.metadata().map_or(0, |meta| meta.len());
         }
@@ -473,7 +491,7 @@ impl Checker<'_> {
 
     fn report(mut self) -> Report {
         // Stable: within a verdict, in the order found.
-        self.findings.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
         Report {
             verdict: self.findings.first().map_or(Verdict::Holds, |finding| finding.verdict),
             findings: self.findings,
@@ -516,8 +534,15 @@ fn check_digest(
     Err("the bytes of this file up to here are not the ones that were signed".to_owned())
 }
 
-fn check_spool_file(dir: &FsDir, name: &str, last: bool) -> Result<(), LogError> {
-    let Some(mut file) = FileReader::open(dir, name)? else { return Ok(()) };
+/// What is wrong with the end of a spool file while no gateway runs on it.
+fn check_spool_file(
+    dir: &FsDir,
+    name: &str,
+    last: bool,
+) -> Result<Option<(Verdict, &'static str)>, LogError> {
+    let Some(mut file) = FileReader::open(dir, name)? else {
+        return Ok(Some((Verdict::Unsure, "the file was begun and nothing was written to it")));
+    };
     let mut closed = false;
     while let Some(frame) = file.next_frame()? {
         if frame.kind == Kind::Close {
@@ -525,7 +550,14 @@ fn check_spool_file(dir: &FsDir, name: &str, last: bool) -> Result<(), LogError>
             break;
         }
     }
-    file.judge_end(closed, last).map(|_| ())
+    Ok(match file.judge_end(closed, last)? {
+        End::Closed => None,
+        End::Torn if file.ends_in_damaged_close()? => Some((Verdict::Broken, "the close frame is damaged")),
+        End::Open => {
+            Some((Verdict::Unsure, "the file was not closed: the gateway was killed; start it again"))
+        }
+        End::Torn => Some((Verdict::Unsure, "the end is torn: the machine stopped while writing")),
+    })
 }
 
 /// SHA-256 over a file's bytes from its start, extended as the reader goes.
