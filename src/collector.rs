@@ -4,7 +4,7 @@ use crate::cli::{Common, Serve};
 use crate::config;
 use crate::failure::{Failure, Outcome};
 use crate::run_dir::{self, Address};
-use crate::shutdown;
+use crate::shutdown::Signals;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::{Collector, CollectorError, Config};
 use indelible_net::server;
@@ -38,11 +38,12 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let identity = Identity { cert: section.tls_cert, key: section.tls_key };
     let tls = tls::server(&identity, Some(&section.client_ca)).map_err(Failure::new)?;
     runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let listener =
             server::bind(section.listen, true, arguments.insecure_listen).await.map_err(Failure::new)?;
         let running = Running::start(config, listener, Some(tls), Some(section.client_ca)).await?;
         let outcome = tokio::select! {
-            () = shutdown::asked() => None,
+            () = signals.asked() => None,
             error = running.collector.failed() => Some(error),
         };
         let stopped = running.stop().await;

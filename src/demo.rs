@@ -3,8 +3,9 @@
 use crate::cli::{Common, Demo};
 use crate::collector;
 use crate::failure::{Failure, Outcome};
+use crate::shutdown::Signals;
 use crate::up::Both;
-use crate::{records, shutdown, verify};
+use crate::{records, verify};
 use indelible_collector::{Query, view};
 use indelible_standin::load::{self, Outcome as Sent, Plan};
 use indelible_verify::Verdict;
@@ -23,6 +24,7 @@ const SIGNED_WITHIN: Duration = Duration::from_secs(10);
 /// Runs the demonstration.
 pub(crate) fn run(common: &Common, arguments: &Demo) -> Outcome {
     collector::runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let model_server = listen(0).await?;
         let upstream = format!("http://{}", model_server.local_addr().map_err(Failure::new)?);
         tokio::spawn(indelible_standin::serve(model_server, std::future::pending::<()>()));
@@ -45,7 +47,7 @@ pub(crate) fn run(common: &Common, arguments: &Demo) -> Outcome {
         drop(reader);
         next_steps(common, &gateway_url, arguments.stay);
         if arguments.stay {
-            shutdown::asked().await;
+            signals.asked().await;
         }
         // The server may have failed by itself: its outcome says so.
         let _ = tell.send(());

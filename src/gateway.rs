@@ -3,7 +3,7 @@
 use crate::cli::{Common, FailArg, ModeArg, Serve};
 use crate::config::{self, GatewaySection};
 use crate::failure::{Failure, Outcome};
-use crate::shutdown;
+use crate::shutdown::Signals;
 use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::HttpLink;
 use indelible_gateway::{Config, FailMode, Gateway, GatewayError, Mode, Route};
@@ -44,6 +44,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         }
     };
     runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let listener = server::bind(section.listen, tls.is_some(), arguments.insecure_listen).await.map_err(
             |error| Failure::new(error).hint("set gateway.tls_cert and .tls_key, or pass --insecure-listen"),
         )?;
@@ -53,7 +54,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         let mut failed = None;
         let shutdown = async {
             tokio::select! {
-                () = shutdown::asked() => {}
+                () = signals.asked() => {}
                 why = gateway.failed() => failed = Some(why),
             }
         };

@@ -1,17 +1,27 @@
 //! Being asked to stop: SIGINT and SIGTERM.
 
-use tokio::signal::unix::{SignalKind, signal};
+use crate::failure::Failure;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ready when the process is asked to stop.
-pub(crate) async fn asked() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers the default action of the signals applies, which ends the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Signals that ask the process to stop. Listening begins when this is made: before anything that would
+/// have to be ended in good order.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to listen. Needs a runtime.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(Failure::new);
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// Ready once the process was asked to stop, even if that was before this call.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -6,7 +6,8 @@
 use crate::cli::{Common, Up};
 use crate::collector::{self, Running};
 use crate::failure::{Failure, Outcome};
-use crate::{gateway, shutdown};
+use crate::gateway;
+use crate::shutdown::Signals;
 use indelible_collector::{Collector, Config as CollectorConfig};
 use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::{Link, LinkError, Shipment};
@@ -102,6 +103,7 @@ impl Both {
 /// Runs both until asked to stop.
 pub(crate) fn run(common: &Common, arguments: &Up) -> Outcome {
     collector::runtime()?.block_on(async {
+        let mut signals = Signals::listen()?;
         let hint = "another program may listen there: choose another address with --listen or --api-listen";
         let bind = |address| async move {
             server::bind(address, false, arguments.insecure_listen)
@@ -120,6 +122,6 @@ pub(crate) fn run(common: &Common, arguments: &Up) -> Outcome {
         eprintln!("  point clients at it    OPENAI_BASE_URL={}/v1", both.gateway_url);
         eprintln!("  look at records        indelible list --data {}", common.data().display());
         eprintln!("  check them             indelible verify --data {}", common.data().display());
-        both.serve(shutdown::asked()).await
+        both.serve(signals.asked()).await
     })
 }

@@ -5,9 +5,9 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -31,6 +31,12 @@ pub struct ModelServer {
     pub url: String,
     pub log: Arc<Log>,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// A model server that says exactly what a test tells it to, byte for byte.
+pub struct RawServer {
+    pub url: String,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 /// An HTTP answer, its body taken out of any transfer coding.
@@ -136,6 +142,28 @@ impl Site {
         }
     }
 
+    /// All records that an id names, oldest first, once there is one.
+    pub fn shown(&self, id: &str) -> Vec<Value> {
+        let mut records = Vec::new();
+        wait_until(&format!("a record of {id}"), || {
+            let output = self.run(&["show", id, "--json"]);
+            if output.status.success() {
+                let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+                records.clone_from(shown["records"].as_array().unwrap());
+            }
+            output.status.success()
+        });
+        records
+    }
+
+    /// All entries of a ledger, oldest first.
+    pub fn entries_of(&self, tenant: &str) -> Vec<Value> {
+        let output = self.run(&["list", "--entries", "--tenant", tenant]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines = output.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+
     /// Exactly the bytes of one side of an exchange.
     pub fn raw(&self, event_id: &str, side: &str) -> Vec<u8> {
         let output = self.run(&["show", event_id, "--raw", side]);
@@ -236,6 +264,38 @@ impl ModelServer {
     }
 }
 
+impl RawServer {
+    /// Hands each connection to `answer` once its request was read whole.
+    pub fn start(answer: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, seen, answer) = (stream.unwrap(), seen.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    // A caller that hung up has no request to answer.
+                    let Some(request) = read_request(&mut stream) else { return };
+                    seen.lock().unwrap().push(request);
+                    answer(&mut stream);
+                });
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// Always gives the same answer, and closes the connection.
+    pub fn answering(answer: Vec<u8>) -> Self {
+        Self::start(move |stream| drop(stream.write_all(&answer)))
+    }
+
+    /// The requests so far, each as its bytes came.
+    pub fn requests(&self) -> Vec<Vec<u8>> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -252,6 +312,126 @@ impl Answer {
 /// An address on loopback where nothing listened a moment ago.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The address in an `http://` URL.
+pub fn address_of(url: &str) -> SocketAddr {
+    url.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Waits until something holds; panics when it does not within half a minute.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let asked = Instant::now();
+    while !holds() {
+        assert!(asked.elapsed() < READY_WITHIN, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Files below `dir` that hold `needle`.
+pub fn grep(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    let holds = |path: &PathBuf| {
+        std::fs::read(path).unwrap_or_default().windows(needle.len()).any(|window| window == needle)
+    };
+    files_below(dir).into_iter().filter(holds).collect()
+}
+
+/// All files below `dir`, in order. One that goes away meanwhile is passed over.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(files_below(&path)),
+            path => found.push(path),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Makes `to` the same as `from`, whatever it was before.
+pub fn copy_dir(from: &Path, to: &Path) {
+    if to.exists() {
+        std::fs::remove_dir_all(to).unwrap();
+    }
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let there = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &there);
+        } else {
+            std::fs::copy(entry.path(), there).unwrap();
+        }
+    }
+}
+
+/// The bytes of a request whose connection ends with it.
+pub fn message(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// The same, its body in chunks of `size`.
+pub fn chunked_message(path: &str, headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
+    let mut bytes = message("POST", path, &[headers, &[("Transfer-Encoding", "chunked")]].concat(), b"");
+    for chunk in body.chunks(size) {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+/// Sends a request and leaves the connection open.
+pub fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(READY_WITHIN)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+/// Reads until `needle` has come; panics when the stream ends before.
+pub fn read_until(stream: &mut TcpStream, needle: &[u8]) -> Vec<u8> {
+    let mut got = Vec::new();
+    let mut buffer = [0; 4096];
+    while !got.windows(needle.len()).any(|window| window == needle) {
+        let read = stream.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "ended without {:?}: {}", text(needle), text(&got));
+        got.extend_from_slice(&buffer[..read]);
+    }
+    got
+}
+
+/// Reads one request, its body by length or in chunks; `None` when it does not come whole.
+fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut got = Vec::new();
+    let mut buffer = [0; 64 << 10];
+    while !is_whole_request(&got) {
+        match stream.read(&mut buffer) {
+            Ok(read) if read > 0 => got.extend_from_slice(&buffer[..read]),
+            _ => return None,
+        }
+    }
+    Some(got)
+}
+
+fn is_whole_request(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = text(&bytes[..end]).to_ascii_lowercase();
+    let len = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    match (len, head.contains("transfer-encoding: chunked")) {
+        (Some(len), _) => bytes.len() - end - 4 >= len,
+        (None, true) => bytes.ends_with(b"0\r\n\r\n"),
+        (None, false) => true,
+    }
 }
 
 /// Posts JSON and reads the whole answer.

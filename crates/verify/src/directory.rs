@@ -298,25 +298,11 @@ impl Checker<'_> {
             End::Closed => {}
             End::Open | End::Torn if self.running => {}
             End::Torn if file.ends_in_damaged_close()? => {
-                self.add(
-                    Verdict::Broken,
-                    None,
-                    None,
-                    path,
-                    Some(offset),
-                    "the close frame is damaged".to_owned(),
-                );
+                self.broken_at(path, offset, "the close frame is damaged")
             }
             // A killed process leaves frames, perhaps a piece of one, then zeros.
             End::Torn if file.stands_at_padding()? => {
-                self.add(
-                    Verdict::Broken,
-                    None,
-                    None,
-                    path,
-                    Some(offset),
-                    "bytes in the zero padding".to_owned(),
-                );
+                self.broken_at(path, offset, "bytes in the zero padding")
             }
             End::Open => self.unsure(path, None, open),
             End::Torn => self.unsure(path, None, torn),
@@ -326,14 +312,7 @@ impl Checker<'_> {
 
     fn check_record(&mut self, path: &Path, offset: u64, kind: Kind, body: &[u8]) {
         match Record::parse(kind, body) {
-            None => self.add(
-                Verdict::Broken,
-                None,
-                None,
-                path,
-                Some(offset),
-                "a frame of no known form".to_owned(),
-            ),
+            None => self.broken_at(path, offset, "a frame of no known form"),
             Some(Record::Entry { tenant, entry, .. }) => {
                 let state = self.ledger(tenant);
                 if state.broken {
@@ -360,23 +339,16 @@ impl Checker<'_> {
         body: &[u8],
     ) {
         let Some(Record::Checkpoint { notes }) = Record::parse(kind, body) else {
-            return self.add(
-                Verdict::Broken,
-                None,
-                None,
-                path,
-                Some(offset),
-                "malformed checkpoint".to_owned(),
-            );
+            return self.broken_at(path, offset, "malformed checkpoint");
         };
         let Some((digest, heads)) = notes.split_first() else {
-            return self.add(Verdict::Broken, None, None, path, Some(offset), "empty checkpoint".to_owned());
+            return self.broken_at(path, offset, "empty checkpoint");
         };
         match self.key(OPERATIONS).cloned() {
             None => self.unsure(path, Some(OPERATIONS), "there is no public key to check file digests with"),
             Some(key) => {
                 if let Err(what) = check_digest(digest, &key, file_no, offset, &hash) {
-                    self.add(Verdict::Broken, None, None, path, Some(offset), what);
+                    self.broken_at(path, offset, what);
                 }
             }
         }
@@ -447,7 +419,7 @@ impl Checker<'_> {
     fn log_error(&mut self, path: &Path, error: LogError) {
         match error {
             LogError::Damaged { offset, what, .. } => {
-                self.add(Verdict::Broken, None, None, path, Some(offset), what);
+                self.broken_at(path, offset, what);
             }
             LogError::Version { found, expected, .. } => {
                 self.broken(path, None, format!("format version {found}, but this program reads {expected}"));
@@ -470,6 +442,10 @@ impl Checker<'_> {
 
     fn broken(&mut self, path: &Path, ledger: Option<&str>, what: impl Into<String>) {
         self.add(Verdict::Broken, ledger, None, path, None, what.into());
+    }
+
+    fn broken_at(&mut self, path: &Path, offset: u64, what: impl Into<String>) {
+        self.add(Verdict::Broken, None, None, path, Some(offset), what.into());
     }
 
     fn unsure(&mut self, path: &Path, ledger: Option<&str>, what: impl Into<String>) {
@@ -553,6 +529,7 @@ fn check_spool_file(
     Ok(match file.judge_end(closed, last)? {
         End::Closed => None,
         End::Torn if file.ends_in_damaged_close()? => Some((Verdict::Broken, "the close frame is damaged")),
+        End::Torn if file.stands_at_padding()? => Some((Verdict::Broken, "bytes in the zero padding")),
         End::Open => {
             Some((Verdict::Unsure, "the file was not closed: the gateway was killed; start it again"))
         }
