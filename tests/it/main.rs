@@ -8,3 +8,4 @@
 mod common;
 mod kill;
 mod tamper;
+mod wire;

@@ -56,6 +56,7 @@ impl CollectorError {
         match self {
             Self::Refused(_) => 4,
             Self::Log(LogError::Poisoned(_) | LogError::Io { .. } | LogError::Full(_))
+            | Self::Vault(VaultError::Io { .. })
             | Self::Io { .. }
             | Self::Stopped(_) => 5,
             _ => 2,

@@ -92,7 +92,7 @@ pub struct Sequencer {
 /// What a group owes its callers once it is durable.
 enum Owed {
     Ack(oneshot::Sender<Result<Ack, BatchError>>, Result<Ack, BatchError>),
-    Receipt(oneshot::Sender<Result<Receipt, String>>, Receipt),
+    Receipt(oneshot::Sender<Result<Receipt, String>>, Result<Receipt, String>),
 }
 
 impl Sequencer {
@@ -168,13 +168,18 @@ impl Sequencer {
                     next = commands.try_recv().ok();
                 }
             }
-            self.report_if_due()?;
+            match self.report_if_due() {
+                Err(CollectorError::Log(LogError::Full(why))) => {
+                    tracing::warn!(why, "no room for the hourly report")
+                }
+                outcome => outcome?,
+            }
             self.commit()?;
             for answer in owed {
                 match answer {
                     // A source that hung up sends again and is told then.
                     Owed::Ack(reply, ack) => drop(reply.send(ack)),
-                    Owed::Receipt(reply, receipt) => drop(reply.send(Ok(receipt))),
+                    Owed::Receipt(reply, receipt) => drop(reply.send(receipt)),
                 }
             }
             if stop {
@@ -322,7 +327,12 @@ impl Sequencer {
                 Ok(Owed::Ack(reply, outcome))
             }
             Command::Record { entry, private, reply } => {
-                let receipt = self.record_own(*entry, &private)?;
+                let receipt = match self.record_own(*entry, &private) {
+                    Ok(receipt) => Ok(receipt),
+                    // Whoever asked is refused: what cannot be recorded is not shown.
+                    Err(CollectorError::Log(LogError::Full(why))) => Err(format!("no room: {why}")),
+                    Err(error) => return Err(error),
+                };
                 Ok(Owed::Receipt(reply, receipt))
             }
             Command::Stop => Err(CollectorError::Stopped("asked to".to_owned())),

@@ -4,6 +4,8 @@
 //! each one, recovery must give back every frame that a `sync` covered, as it was, followed by nothing
 //! that was never written, and must not refuse to start.
 
+#![allow(clippy::unwrap_used)]
+
 use indelible_os::sim::SimDir;
 use indelible_spool::frame::{FileHeader, Frame, Kind, Role};
 use indelible_spool::seal::{SealedBy, SpoolPrivateKey};

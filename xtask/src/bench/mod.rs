@@ -1,0 +1,215 @@
+//! `cargo xtask bench`: the numbers of DESIGN §8, beside the peers found on this machine, in one run.
+//!
+//! * `gateway`: requests a second, latency and CPU against no proxy at all and against nginx
+//! * `collector`: events a second against PostgreSQL with a hash-chain trigger, and against a bare loop
+//! * `verify`: `indelible verify` against `openssl dgst` over the same bytes
+//! * `peers`, `indelible`: nginx and PostgreSQL, and our own servers, as processes
+//! * `machine`, `process`, `report`: what was measured on, with, and how it is said
+//!
+//! Rounds alternate between what is compared, so that a busy minute of a shared machine hits all of it;
+//! medians are reported. Never a test: nothing here fails because a number is low.
+
+mod collector;
+mod gateway;
+mod indelible;
+mod machine;
+mod peers;
+mod process;
+mod report;
+mod verify;
+
+use machine::Machine;
+use report::Report;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What a bench comes to; errors are words for whoever ran it.
+pub(crate) type Outcome<T> = Result<T, String>;
+
+const USAGE: &str = "\
+usage: cargo xtask bench [gateway|collector|verify|all] [--quick] [--write]
+
+  --quick   one short round of everything, in two minutes; for trying the bench, not for numbers
+  --write   also put the tables into docs/benchmarks.md
+
+The measured files lie in the system's temporary directory (TMPDIR): have it on the disk you mean.";
+
+/// What is to be measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Gateway,
+    Collector,
+    Verify,
+    All,
+}
+
+/// What every part needs.
+pub(crate) struct Bench {
+    /// The workspace.
+    root: PathBuf,
+    /// The release binaries.
+    indelible: PathBuf,
+    standin: PathBuf,
+    /// Private, removed at the end.
+    dir: TempDir,
+    effort: Effort,
+    started: Instant,
+}
+
+/// How much is measured. Bounds time: what does not fit any more is left out, and the report says so.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    rounds: usize,
+    /// Length of one load of requests, in seconds.
+    load_s: u64,
+    /// Length of one load that is only there for latency, in seconds.
+    light_load_s: u64,
+    /// Events or rows a round.
+    events: usize,
+    /// When, after the start, no new round of the gateway and of anything is begun.
+    gateway_until: Duration,
+    until: Duration,
+}
+
+const FULL: Effort = Effort {
+    rounds: 3,
+    load_s: 5,
+    light_load_s: 3,
+    events: 50_000,
+    gateway_until: Duration::from_secs(480),
+    until: Duration::from_secs(630),
+};
+const QUICK: Effort = Effort {
+    rounds: 1,
+    load_s: 2,
+    light_load_s: 1,
+    events: 10_000,
+    gateway_until: Duration::from_secs(60),
+    until: Duration::from_secs(90),
+};
+
+/// Runs what `args` ask for and prints the report.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let Some((part, quick, write)) = parse(args)? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    let bench = Bench::prepare(if quick { QUICK } else { FULL })?;
+    let machine = Machine::look(bench.dir())?;
+    let mut report = Report::default();
+    let mut sites = Vec::new();
+    if matches!(part, Part::Gateway | Part::All) {
+        let (section, site) = gateway::measure(&bench, &machine)?;
+        report.sections.push(section);
+        sites.extend(site);
+    }
+    if part != Part::Gateway {
+        let (section, site) = collector::measure(&bench, part != Part::Verify)?;
+        if part != Part::Verify {
+            report.sections.push(section);
+        }
+        sites.push(site);
+    }
+    if matches!(part, Part::Verify | Part::All) {
+        report.sections.push(verify::measure(&bench, &sites)?);
+    }
+    let command = format!("cargo xtask bench {}", args.join(" "));
+    let seconds = bench.started.elapsed().as_secs_f64();
+    report.sections.insert(0, machine.section(bench.dir(), command.trim_end(), seconds)?);
+    println!("{}", report.to_markdown());
+    if write {
+        report.write(&bench.root.join("docs/benchmarks.md"))?;
+    }
+    Ok(())
+}
+
+/// `None`: help was asked for.
+fn parse(args: &[String]) -> Outcome<Option<(Part, bool, bool)>> {
+    let (mut part, mut quick, mut write) = (Part::All, false, false);
+    for arg in args {
+        match arg.as_str() {
+            "gateway" => part = Part::Gateway,
+            "collector" => part = Part::Collector,
+            "verify" => part = Part::Verify,
+            "all" => part = Part::All,
+            "--quick" => quick = true,
+            "--write" => write = true,
+            "--help" | "-h" => return Ok(None),
+            other => return Err(format!("{other:?} is not known here\n\n{USAGE}")),
+        }
+    }
+    if quick && write {
+        return Err("--quick is not for numbers that are kept: leave out --write".to_owned());
+    }
+    Ok(Some((part, quick, write)))
+}
+
+impl Bench {
+    fn prepare(effort: Effort) -> Outcome<Self> {
+        let root = workspace()?;
+        say("building the release binaries (minutes, the first time)");
+        let built = Command::new("cargo")
+            .args(["build", "--release", "--quiet", "-p", "indelible", "-p", "indelible-standin"])
+            .current_dir(&root)
+            .status()
+            .map_err(|error| format!("cannot run cargo: {error}"))?;
+        if !built.success() {
+            return Err("the release build failed".to_owned());
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let release = target.join("release");
+        let binary = |name: &str| {
+            let path = release.join(name);
+            path.is_file().then_some(path).ok_or_else(|| format!("no {name} in {}", release.display()))
+        };
+        Ok(Self {
+            indelible: binary("indelible")?,
+            standin: binary("indelible-standin")?,
+            root,
+            dir: TempDir::make()?,
+            effort,
+            started: Instant::now(),
+        })
+    }
+
+    /// The run's own directory.
+    fn dir(&self) -> &Path {
+        &self.dir.0
+    }
+
+    /// Whether another round may begin that has to be over by `until`.
+    fn has_time(&self, until: Duration) -> bool {
+        self.started.elapsed() < until
+    }
+}
+
+/// A directory that goes away with its owner.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn make() -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("indelible-bench-{}", std::process::id()));
+        std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's temporary directory's to remove.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The workspace that the current directory is in.
+fn workspace() -> Outcome<PathBuf> {
+    let here = std::env::current_dir().map_err(|error| format!("no current directory: {error}"))?;
+    let found = here.ancestors().find(|dir| dir.join("Cargo.lock").is_file() && dir.join("xtask").is_dir());
+    found.map(Path::to_owned).ok_or_else(|| "run this inside the Indelible workspace".to_owned())
+}
+
+/// Progress, on standard error.
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}

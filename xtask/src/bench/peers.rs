@@ -1,0 +1,233 @@
+//! The peers: nginx before the same upstream, and PostgreSQL with a hash chain kept by a trigger.
+//!
+//! Each runs from a private directory on loopback, with its defaults where nothing else is said here.
+
+use super::process::{self, Process};
+use super::{Bench, Outcome};
+use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where Debian puts the server's own binaries, newest version last.
+const POSTGRES_DIR: &str = "/usr/lib/postgresql";
+/// Rows that one INSERT, and so one commit, brings.
+pub(crate) const ROWS_PER_COMMIT: usize = 100;
+
+/// nginx as a plain reverse proxy: nothing is captured.
+pub(crate) struct Nginx {
+    pub(crate) process: Process,
+    /// Buffers answers, as nginx does unless told.
+    pub(crate) port: u16,
+    /// `proxy_buffering off`, as streams of tokens need it.
+    pub(crate) stream_port: u16,
+    pub(crate) version: String,
+}
+
+impl Nginx {
+    /// `None`: there is no nginx here.
+    pub(crate) fn start(bench: &Bench, upstream: u16) -> Outcome<Option<Self>> {
+        let Some(binary) = process::find("nginx") else { return Ok(None) };
+        let dir = bench.dir().join("nginx");
+        let fail = |error: std::io::Error| format!("{}: {error}", dir.display());
+        std::fs::create_dir(&dir).map_err(fail)?;
+        let (port, stream_port) = (process::free_port()?, process::free_port()?);
+        std::fs::write(dir.join("nginx.conf"), nginx_config(&dir, upstream, port, stream_port))
+            .map_err(fail)?;
+        let mut command = Command::new(&binary);
+        command.arg("-p").arg(&dir).arg("-e").arg(dir.join("error.log"));
+        command.arg("-c").arg(dir.join("nginx.conf"));
+        let mut running = Process::start("nginx", &mut command, &dir.join("output.log"))?;
+        running.wait_until(START_TIMEOUT, || process::accepts(port))?;
+        let version = Command::new(&binary).arg("-v").output().map(|out| out.stderr).unwrap_or_default();
+        let version = String::from_utf8_lossy(&version).trim().replace("nginx version: ", "");
+        Ok(Some(Self { process: running, port, stream_port, version }))
+    }
+}
+
+fn nginx_config(dir: &Path, upstream: u16, port: u16, stream_port: u16) -> String {
+    let dir = dir.display();
+    // Workers of a master that is root are another user, who could not use the private directory.
+    let user = if is_root() { "user root;\n" } else { "" };
+    let server = |port: u16, extra: &str| {
+        format!(
+            "  server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      proxy_pass http://model;\n      \
+             proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      {extra}\n    }}\n  }}\n"
+        )
+    };
+    format!(
+        "{user}worker_processes 2;\ndaemon off;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log warn;\n\
+         events {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
+         client_max_body_size 64m;\n  client_body_buffer_size 256k;\n  client_body_temp_path {dir}/body;\n  \
+         proxy_temp_path {dir}/proxy;\n  fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  \
+         scgi_temp_path {dir}/scgi;\n  upstream model {{\n    server 127.0.0.1:{upstream};\n    keepalive 64;\n    \
+         keepalive_requests 100000000;\n  }}\n{}{}}}\n",
+        server(port, ""),
+        server(stream_port, "proxy_buffering off;")
+    )
+}
+
+/// PostgreSQL with one append-only, hash-chained table.
+pub(crate) struct Postgres {
+    process: Process,
+    port: u16,
+    psql: PathBuf,
+    dir: PathBuf,
+    pub(crate) version: String,
+}
+
+/// What keeps such a table append-only and chained: `sha256(hash of the row before ‖ this row)`.
+const SCHEMA: &str = "
+CREATE TABLE audit (
+  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  event_id uuid NOT NULL,
+  subject text NOT NULL,
+  body text NOT NULL,
+  prev bytea NOT NULL,
+  hash bytea NOT NULL
+);
+CREATE FUNCTION audit_chain() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(1);
+  NEW.prev := coalesce((SELECT hash FROM audit ORDER BY seq DESC LIMIT 1), '\\x00'::bytea);
+  NEW.hash := sha256(NEW.prev || convert_to(
+    NEW.seq::text || NEW.at::text || NEW.event_id::text || NEW.subject || NEW.body, 'UTF8'));
+  RETURN NEW;
+END $$;
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'audit is append-only';
+END $$;
+CREATE TRIGGER audit_chain BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION audit_chain();
+CREATE TRIGGER audit_refuse BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+";
+
+/// Rows whose `prev` is not the `hash` of the row before them.
+const BROKEN_LINKS: &str = "
+SELECT count(*) FILTER (WHERE prev <> before) || ' ' || count(*)
+FROM (SELECT prev, lag(hash, 1, '\\x00'::bytea) OVER (ORDER BY seq) AS before FROM audit) AS chain;
+";
+
+impl Postgres {
+    /// `None`: there is no PostgreSQL server here.
+    pub(crate) fn start(bench: &Bench) -> Outcome<Option<Self>> {
+        let (Some(bin), Some(psql)) = (server_binaries(), process::find("psql")) else { return Ok(None) };
+        let dir = bench.dir().join("postgres");
+        let fail = |error: std::io::Error| format!("{}: {error}", dir.display());
+        std::fs::create_dir(&dir).map_err(fail)?;
+        let account = account()?;
+        if let Some((user, group)) = account {
+            std::os::unix::fs::chown(&dir, Some(user), Some(group)).map_err(fail)?;
+        }
+        let data = dir.join("data");
+        let mut initdb = server_command(&bin.join("initdb"), account, &dir);
+        initdb
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(&data);
+        process::output("initdb", &mut initdb)?;
+        let port = process::free_port()?;
+        let mut postgres = server_command(&bin.join("postgres"), account, &dir);
+        postgres.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(&dir);
+        let mut running = Process::start("postgres", &mut postgres, &bench.dir().join("postgres.log"))?;
+        running.wait_until(START_TIMEOUT, || process::accepts(port))?;
+        let version = process::output("postgres", Command::new(bin.join("postgres")).arg("--version"))?;
+        let version = version.trim().replace("postgres (PostgreSQL)", "PostgreSQL");
+        let this = Self { process: running, port, psql, dir, version };
+        // A server that accepts connections may still say that it is starting up.
+        let started = Instant::now();
+        while let Err(error) = this.ask("SELECT 1") {
+            if started.elapsed() > START_TIMEOUT {
+                return Err(error);
+            }
+        }
+        this.ask(SCHEMA)?;
+        Ok(Some(this))
+    }
+
+    fn psql(&self) -> Command {
+        let mut command = Command::new(&self.psql);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
+        command.args(["-d", "postgres", "-p", &self.port.to_string()]);
+        command
+    }
+
+    fn ask(&self, sql: &str) -> Outcome<String> {
+        process::output("psql", self.psql().arg("-c").arg(sql))
+    }
+
+    /// Rows a second: INSERTs of [`ROWS_PER_COMMIT`] rows each, from a prepared file, one connection, TCP.
+    pub(crate) fn insert(&self, rows: &[(String, String)]) -> Outcome<f64> {
+        let file = self.dir.join("rows.sql");
+        std::fs::write(&file, inserts(rows)).map_err(|error| format!("{}: {error}", file.display()))?;
+        let started = Instant::now();
+        process::output("psql", self.psql().arg("-f").arg(&file))?;
+        Ok(rows.len() as f64 / started.elapsed().as_secs_f64())
+    }
+
+    /// Checks that the chain is one, stops the server, and gives the number of rows.
+    pub(crate) fn finish(self) -> Outcome<usize> {
+        let counts = self.ask(BROKEN_LINKS)?;
+        let rows = counts.trim().strip_prefix("0 ").and_then(|rows| rows.parse().ok());
+        let rows = rows.ok_or_else(|| format!("PostgreSQL: the chain is broken: {}", counts.trim()))?;
+        // SIGINT is PostgreSQL's fast shutdown.
+        self.process.stop("INT", STOP_TIMEOUT)?;
+        Ok(rows)
+    }
+}
+
+fn inserts(rows: &[(String, String)]) -> String {
+    let mut sql = String::new();
+    for commit in rows.chunks(ROWS_PER_COMMIT) {
+        sql.push_str("INSERT INTO audit (event_id, subject, body) VALUES\n");
+        for (at, (subject, body)) in commit.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ",\n" };
+            // Writing to a String cannot fail. Subjects and bodies are words without quotes.
+            let _ = write!(sql, "{comma}(gen_random_uuid(), '{subject}', '{body}')");
+        }
+        sql.push_str(";\n");
+    }
+    sql
+}
+
+fn server_binaries() -> Option<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir(POSTGRES_DIR)
+        .ok()?
+        .flatten()
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("postgres").is_file())
+        .collect();
+    found.sort();
+    found.pop().map(|(_, bin)| bin)
+}
+
+/// PostgreSQL refuses to run as root: user and group id of its own account then.
+fn account() -> Outcome<Option<(u32, u32)>> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
+    let line = passwd.lines().find(|line| line.starts_with("postgres:"));
+    let mut ids = line.into_iter().flat_map(|line| line.split(':')).skip(2).map_while(|id| id.parse().ok());
+    match (ids.next(), ids.next()) {
+        (Some(user), Some(group)) => Ok(Some((user, group))),
+        _ => Err("PostgreSQL does not run as root, and there is no user postgres".to_owned()),
+    }
+}
+
+fn server_command(program: &Path, account: Option<(u32, u32)>, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(dir);
+    if let Some((user, group)) = account {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}

@@ -1,0 +1,41 @@
+//! What a developer runs: `cargo xtask test`, `bench`, `e2e`, `kill`.
+
+mod bench;
+mod e2e;
+mod machine;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask test                 everything that must pass before a change lands; installs what it needs
+cargo xtask bench [WHAT]         the table of docs/benchmarks.md: gateway, collector, verify or all
+cargo xtask kill [N]             the kill -9 test, N times (200)
+cargo xtask e2e --help           official clients against a real model server
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((command, rest)) => match command.as_str() {
+            "test" => test::run(rest),
+            "bench" => bench::run(rest),
+            "e2e" => e2e::run(rest),
+            "kill" => test::kill(rest),
+            "help" | "--help" | "-h" => {
+                print!("{USAGE}");
+                Ok(())
+            }
+            other => Err(format!("unknown command {other}\n{USAGE}")),
+        },
+        None => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Everything that must pass before a change lands, in the order in which it fails fastest.
+
+use crate::{machine, tidy};
+use std::process::Command;
+
+/// `cargo xtask test`.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    if let Some(unknown) = arguments.first() {
+        return Err(format!("test takes no arguments, such as {unknown}"));
+    }
+    // The tests send signals and talk to sockets; everything else they bring along.
+    machine::need("cc", "gcc")?;
+    machine::need("kill", "procps")?;
+    tidy::check()?;
+    if component("rustfmt") {
+        machine::run("cargo", &["fmt", "--all", "--check"], &[])?;
+    }
+    if component("clippy") {
+        machine::run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    }
+    // The gateway builds alone: it runs beside GPUs.
+    machine::run("cargo", &["check", "--no-default-features", "--features", "gateway"], &[])?;
+    offline_verifier_is_small()?;
+    machine::run("cargo", &["test", "--workspace"], &[])?;
+    if machine::is_there("cargo-deny") {
+        machine::run("cargo", &["deny", "check", "bans", "licenses", "sources"], &[])?;
+    } else {
+        eprintln!("\nskipped: cargo deny, because cargo-deny is not installed");
+    }
+    Ok(())
+}
+
+/// `cargo xtask kill [N]`: the long form of the kill test.
+pub(crate) fn kill(arguments: &[String]) -> Result<(), String> {
+    let times = arguments.first().map_or("200", String::as_str);
+    let test = ["test", "--release", "--test", "it", "kill::", "--", "--nocapture"];
+    machine::run("cargo", &test, &[("INDELIBLE_KILLS", times)])
+}
+
+/// An auditor reads all of the verifier: it builds from the record and ledger crates and nothing of ours else.
+fn offline_verifier_is_small() -> Result<(), String> {
+    let output = Command::new("cargo")
+        .args(["tree", "-p", "indelible-verify", "--no-default-features", "-e", "normal", "--prefix", "none"])
+        .current_dir(machine::root())
+        .output()
+        .map_err(|error| format!("cargo tree: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ours: std::collections::BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| name.starts_with("indelible"))
+        .collect();
+    let expected = ["indelible-ledger", "indelible-record", "indelible-verify"].into();
+    if ours == expected {
+        Ok(())
+    } else {
+        Err(format!("indelible-verify builds from {ours:?}, not from {expected:?}"))
+    }
+}
+
+/// A toolchain may lack a component; CI must not, so this says so.
+fn component(name: &str) -> bool {
+    let program = if name == "clippy" { "cargo-clippy" } else { "cargo-fmt" };
+    let there = machine::is_there(program);
+    if !there {
+        eprintln!("\nskipped: {name}, because this toolchain does not have it");
+    }
+    there
+}
