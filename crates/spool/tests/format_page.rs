@@ -64,7 +64,9 @@ fn bytes(name: &str) -> Vec<u8> {
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
-    digits.map(|two| from_hex::<1>(std::str::from_utf8(two).unwrap()).expect("lower-case hex")[0]).collect()
+    digits
+        .map(|two| from_hex::<1>(std::str::from_utf8(two).expect("hex")).expect("lower-case hex")[0])
+        .collect()
 }
 
 /// `n` bytes that count up from `first`.
@@ -74,7 +76,7 @@ fn counting<const N: usize>(first: u8) -> [u8; N] {
 
 fn recipient() -> SpoolPrivateKey {
     let secret = vector("recipient").lines().next().and_then(|line| line.strip_prefix("secret "));
-    SpoolPrivateKey::from_bytes(from_hex(secret.expect("a secret")).expect("32 bytes")).unwrap()
+    SpoolPrivateKey::from_bytes(from_hex(secret.expect("a secret")).expect("32 bytes")).expect("a key")
 }
 
 fn header() -> FileHeader {
@@ -83,7 +85,7 @@ fn header() -> FileHeader {
 
 fn cipher() -> FileCipher {
     let sealed = SealedBy::parse(&header().ext).expect("a spool's extension");
-    recipient().open_file(&header(), &sealed).unwrap()
+    recipient().open_file(&header(), &sealed).expect("a file sealed to the recipient")
 }
 
 /// Reads exactly one frame of the file.
@@ -100,13 +102,13 @@ fn frame_of<'a>(bytes: &'a [u8], header: &FileHeader) -> Frame<'a> {
 /// Meta must be what this crate's types write, member for member.
 fn check_meta<T: DeserializeOwned + Serialize>(meta: &str) {
     let value: T = serde_json::from_str(meta).expect("meta of its kind");
-    assert_eq!(serde_json::to_string(&value).unwrap(), meta);
+    assert_eq!(serde_json::to_string(&value).expect("JSON"), meta);
 }
 
 fn vault(dir: &std::path::Path) -> Vault {
-    std::fs::write(dir.join("master.key"), bytes("master-key")).unwrap();
-    std::fs::write(dir.join("vault.slots"), bytes("vault-slots")).unwrap();
-    Vault::open(KeyStore::open(dir).unwrap()).unwrap()
+    std::fs::write(dir.join("master.key"), bytes("master-key")).expect("a writable directory");
+    std::fs::write(dir.join("vault.slots"), bytes("vault-slots")).expect("a writable directory");
+    Vault::open(KeyStore::open(dir).expect("a master key")).expect("whole slots")
 }
 
 #[test]
