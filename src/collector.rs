@@ -36,11 +36,13 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         tenants: section.tenants,
     };
     let identity = Identity { cert: section.tls_cert, key: section.tls_key };
-    let tls = tls::server(&identity, Some(&section.client_ca)).map_err(Failure::new)?;
+    let tls = tls::server(&identity, Some(&section.client_ca))
+        .map_err(|error| Failure::new(error).hint("indelible key init makes development certificates"))?;
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let listener =
-            server::bind(section.listen, true, arguments.insecure_listen).await.map_err(Failure::new)?;
+        let listener = server::bind(section.listen, true, arguments.insecure_listen)
+            .await
+            .map_err(|error| Failure::listening(&error))?;
         let running = Running::start(config, listener, Some(tls), Some(section.client_ca)).await?;
         let outcome = tokio::select! {
             () = signals.asked() => None,
@@ -123,10 +125,18 @@ pub(crate) fn failure(error: &CollectorError) -> Failure {
             .detail("no second history is ever signed; the gateways keep their records meanwhile")
             .hint("put the newest copy of the data directory in place and start again; `indelible verify` names what is wrong"),
         CollectorError::Held(_) => shown.hint("a collector is running on it; commands that read reach it by themselves"),
+        CollectorError::UnknownTenant(_) => shown.hint("check the tenant's id: indelible key show names the ledgers"),
         CollectorError::Format { .. } => shown.hint("name another directory with --data"),
         CollectorError::Log(indelible_spool::LogError::Damaged { .. }) => {
             shown.hint("`indelible verify` checks the whole directory; restore this file from a copy")
         }
-        _ => shown,
+        CollectorError::Log(indelible_spool::LogError::Version { .. }) => {
+            shown.hint("open the directory with the version that wrote it")
+        }
+        CollectorError::Io { .. } | CollectorError::Log(_) => {
+            shown.hint("is the directory there, readable, writable and with room? then start again: recovery reads what is there")
+        }
+        CollectorError::Vault(_) => shown.hint("name the key directory that belongs to these records with --keys"),
+        CollectorError::Sign(_) | CollectorError::Stopped(_) => shown.hint("start again: recovery reads what is there"),
     }
 }

@@ -161,7 +161,7 @@ fn next_steps(common: &Common, gateway_url: &str, stay: bool) {
     let data = data.display();
     println!("\nnext:");
     println!("  indelible list --data {data}");
-    println!("  indelible list --data {data} --user user-3 --json");
+    println!("  indelible list --data {data} --user user-0003 --json");
     println!("  indelible verify --data {data}");
     println!("  indelible up --upstream http://127.0.0.1:8000     your own model server, recorded");
     if stay {

@@ -9,6 +9,8 @@
 //! | 4 | the collector refuses to sequence: what is on disk is not what was signed |
 //! | 5 | storage failed while running; a restart recovers |
 
+#[cfg(any(feature = "gateway", feature = "collector"))]
+use indelible_net::NetError;
 use serde_json::json;
 use std::fmt::Display;
 use std::io::Write as _;
@@ -29,6 +31,17 @@ impl Failure {
     /// Wrong usage, configuration or environment.
     pub(crate) fn new(what: impl Display) -> Self {
         Self { code: 2, what: what.to_string(), detail: None, hint: None }
+    }
+
+    /// An address that cannot be listened on.
+    #[cfg(any(feature = "gateway", feature = "collector"))]
+    pub(crate) fn listening(error: &NetError) -> Self {
+        Self::new(error).hint(match error {
+            NetError::Exposed(_) => {
+                "listen on loopback, set gateway.tls_cert and .tls_key, or pass --insecure-listen"
+            }
+            _ => "another program may listen there: choose another address",
+        })
     }
 
     pub(crate) fn code(mut self, code: u8) -> Self {

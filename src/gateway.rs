@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+const UPSTREAM_HINT: &str = "for a vLLM on its default port: http://127.0.0.1:8000";
+
 /// Runs the gateway by itself.
 pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let file = config::load(common)?;
@@ -35,7 +37,11 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             Some(tls::server(&identity, None).map_err(Failure::new)?)
         }
         (None, None) => None,
-        _ => return Err(Failure::new("gateway.tls_cert and gateway.tls_key go together")),
+        _ => {
+            return Err(
+                Failure::new("gateway.tls_cert and gateway.tls_key go together").hint("set both or neither")
+            );
+        }
     };
     let remember = move |key: &SpoolPublicKey| {
         let text = format!("{}\n", to_hex(key.as_bytes()));
@@ -45,9 +51,9 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     };
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let listener = server::bind(section.listen, tls.is_some(), arguments.insecure_listen).await.map_err(
-            |error| Failure::new(error).hint("set gateway.tls_cert and .tls_key, or pass --insecure-listen"),
-        )?;
+        let listener = server::bind(section.listen, tls.is_some(), arguments.insecure_listen)
+            .await
+            .map_err(|error| Failure::listening(&error))?;
         let gateway =
             Gateway::start(config, Arc::new(link), key, Box::new(remember)).map_err(|e| failure(&e))?;
         tracing::info!(listen = %section.listen, source = section.source_id, "gateway is ready");
@@ -84,8 +90,9 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
             Ok(Route {
                 name: route.name.clone(),
                 path: route.path.clone(),
-                upstream: Upstream::parse(&route.upstream)
-                    .map_err(|error| Failure::new(format!("route {:?}: {error}", route.name)))?,
+                upstream: Upstream::parse(&route.upstream).map_err(|error| {
+                    Failure::new(format!("route {:?}: {error}", route.name)).hint(UPSTREAM_HINT)
+                })?,
                 tenant: route.tenant.clone(),
                 environment: route.environment.clone(),
                 provider: route.provider.clone(),
@@ -94,7 +101,10 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
             })
         })
         .collect::<Result<_, Failure>>()?;
-    let first = routes.first().ok_or_else(|| Failure::new("the configuration has no [[gateway.routes]]"))?;
+    let first = routes.first().ok_or_else(|| {
+        Failure::new("the configuration has no [[gateway.routes]]")
+            .hint("indelible config prints a commented example")
+    })?;
     let mut config = Config::new(&section.source_id, section.spool.clone(), first.upstream.clone(), secret);
     config.routes = routes;
     config.spool_max_bytes = section.spool_max_bytes;
@@ -120,7 +130,8 @@ fn link(section: &GatewaySection) -> Result<HttpLink, Failure> {
     let client = client::build(&settings)
         .map_err(|error| Failure::new(error).hint("indelible key init makes development certificates"))?;
     if !there.url.starts_with("https://") {
-        return Err(Failure::new(format!("collector address {:?}: expected https://host:port", there.url)));
+        return Err(Failure::new(format!("collector address {:?}: expected https://host:port", there.url))
+            .hint("set gateway.collector.url"));
     }
     HttpLink::new(client, &there.url).map_err(Failure::new)
 }
@@ -129,9 +140,10 @@ fn read_spool_key(path: &Path) -> Result<SpoolPublicKey, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(format!("{}: {error}", path.display())).hint("indelible key init makes this file")
     })?;
-    from_hex(text.trim())
-        .map(SpoolPublicKey::from_bytes)
-        .ok_or_else(|| Failure::new(format!("{}: expected 64 hex digits", path.display())))
+    from_hex(text.trim()).map(SpoolPublicKey::from_bytes).ok_or_else(|| {
+        Failure::new(format!("{}: expected 64 hex digits", path.display()))
+            .hint("it is the file collector-spool.pub that indelible key init made for this gateway")
+    })
 }
 
 /// The mode that the command line or the file names.
@@ -156,6 +168,7 @@ pub(crate) fn fail(fail: FailArg) -> FailMode {
 pub(crate) fn failure(error: &GatewayError) -> Failure {
     let shown = Failure::new(error);
     match error {
+        GatewayError::Config(_) => shown.hint("indelible config prints every key with its meaning"),
         GatewayError::Spool(LogError::Damaged { .. }) => {
             shown.hint("the spool was altered; move the file away to go on without what it held, and keep it as evidence")
         }

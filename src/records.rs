@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::run_dir;
 use indelible_collector::data_dir::DataDir;
 use indelible_collector::read::WalReader;
-use indelible_collector::{Collector, Config, Query, view};
+use indelible_collector::{Collector, CollectorError, Config, Query, view};
 use indelible_os::clock::Utc;
 use indelible_vault::KeyStore;
 use serde_json::{Value, json};
@@ -108,7 +108,9 @@ async fn find(
         collector.record_access("operator", "show", Some(("record", id)), asked, found.len() as u64).await;
     recorded.map_err(|error| failure(&error))?;
     if found.is_empty() {
-        return Err(Failure::new(format!("no record has the event id or request id {id:?}")).code(1));
+        return Err(Failure::new(format!("no record has the event id or request id {id:?}"))
+            .hint("a new record may take a second to arrive")
+            .code(1));
     }
     found.reverse();
     Ok(found)
@@ -120,20 +122,27 @@ fn entries(common: &Common) -> Outcome {
     let tenant = common.tenant.as_deref().unwrap_or("default");
     let wal = common.data().join("wal");
     if !wal.is_dir() {
-        return Err(Failure::new(format!("{} is not a data directory", common.data().display())));
+        return Err(Failure::new(format!("{} is not a data directory", common.data().display()))
+            .hint("name the data directory with --data"));
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
+    let mut found = false;
     WalReader::new(&wal)
         .entries(|owner, bytes| {
             if owner != tenant {
                 return true;
             }
+            found = true;
             let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
             failed = written.err();
             failed.is_none()
         })
         .map_err(|error| failure(&error))?;
+    if !found {
+        // A ledger has its genesis at least.
+        return Err(failure(&CollectorError::UnknownTenant(tenant.to_owned())));
+    }
     match failed.or_else(|| out.flush().err()) {
         Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(0),
@@ -166,7 +175,9 @@ fn with_collector<T>(
 fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
     let time = |name: &str, text: &Option<String>| -> Result<Option<Utc>, Failure> {
         let parsed = text.as_deref().map(str::parse).transpose();
-        parsed.map_err(|error: indelible_os::clock::NotATime| Failure::new(format!("--{name}: {error}")))
+        parsed.map_err(|error: indelible_os::clock::NotATime| {
+            Failure::new(format!("{name}: {error}")).hint("times are RFC 3339 or dates")
+        })
     };
     Ok(Query {
         tenant: common.tenant.clone(),

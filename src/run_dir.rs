@@ -5,6 +5,10 @@ use indelible_os::durable::{self, MODE_SECRET, MODE_SHARED};
 use indelible_record::commitment::to_hex;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a look waits for a collector that is starting.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How to reach a running collector.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,12 +42,23 @@ pub(crate) fn withdraw(data: &Path) {
 
 /// The collector that runs on a data directory, if one does: its address and the operator's token.
 pub(crate) fn find(data: &Path) -> Result<Option<(Address, String)>, Failure> {
-    if indelible_os::lock::is_held(data) == Some(false) {
-        return Ok(None);
-    }
     let dir = data.join("run");
     let path = dir.join("collector.json");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+    let asked = Instant::now();
+    let text = loop {
+        let held = indelible_os::lock::is_held(data);
+        if held == Some(false) {
+            return Ok(None);
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(text) => break text,
+            // It is starting, or someone looks at the directory itself: neither takes long.
+            Err(_) if held == Some(true) && asked.elapsed() < ANNOUNCED_WITHIN => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(_) => return Ok(None),
+        }
+    };
     let address =
         serde_json::from_str(&text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     let path = dir.join("operator.token");

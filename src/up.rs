@@ -104,11 +104,10 @@ impl Both {
 pub(crate) fn run(common: &Common, arguments: &Up) -> Outcome {
     collector::runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let hint = "another program may listen there: choose another address with --listen or --api-listen";
         let bind = |address| async move {
             server::bind(address, false, arguments.insecure_listen)
                 .await
-                .map_err(|error| Failure::new(error).hint(hint))
+                .map_err(|error| Failure::listening(&error))
         };
         let (listener, api_listener) = (bind(arguments.listen).await?, bind(arguments.api_listen).await?);
         let both = Both::start(common, &arguments.upstream, listener, api_listener, |config| {

@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod bad_input;
 mod common;
 mod kill;
+mod machines;
 mod tamper;
 mod wire;

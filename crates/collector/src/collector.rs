@@ -369,12 +369,14 @@ struct Shown {
 impl Wanted {
     /// `None`: nothing can match.
     fn resolve(query: &Query, vault: &mut Vault) -> Result<Option<Self>, CollectorError> {
-        let tenants: Vec<String> = match &query.tenant {
-            Some(tenant) => vec![tenant.clone()],
-            None => {
-                KeyStore::verifier_keys(vault.keys().dir())?.into_iter().map(|(tenant, _)| tenant).collect()
+        let keys = KeyStore::verifier_keys(vault.keys().dir())?;
+        let mut tenants: Vec<String> = keys.into_iter().map(|(tenant, _)| tenant).collect();
+        if let Some(only) = &query.tenant {
+            tenants.retain(|tenant| tenant == only);
+            if tenants.is_empty() {
+                return Err(CollectorError::UnknownTenant(only.clone()));
             }
-        };
+        }
         let mut shown = std::collections::BTreeMap::new();
         let mut known_user = query.user.is_none();
         for tenant in tenants {

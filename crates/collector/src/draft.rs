@@ -6,7 +6,8 @@
 //! was recorded is found again.
 
 use indelible_os::clock::Utc;
-use indelible_record::commitment::Commitment;
+use indelible_record::canonical::INTEGER_MAX;
+use indelible_record::commitment::{Commitment, from_hex};
 use indelible_record::entry::{self, Entry, Param, Side, Source, event_type};
 use indelible_record::event::{Answer, End, Facts, Private, Start};
 use indelible_record::identity;
@@ -14,7 +15,7 @@ use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError};
 use uuid::Uuid;
 
-/// Most names in one entry's list; more are counted.
+/// Most names in one entry's list, and most parameters.
 const NAMES_MAX: usize = 64;
 
 /// The subject of a call: its user, failing that its session, failing that a day of its route.
@@ -55,8 +56,8 @@ pub fn from_start(
 pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut Private) {
     entry.status = Some(end.status);
     entry.http_status = end.http_status;
-    entry.latency_ms = Some(end.latency_us / 1000);
-    entry.ttft_ms = end.ttft_us.map(|us| us / 1000);
+    entry.latency_ms = count(Some(end.latency_us / 1000));
+    entry.ttft_ms = count(end.ttft_us.map(|us| us / 1000));
     let mut clear = Clear { vault, tenant: &entry.tenant_id.clone(), private };
     entry.error_type = clear.field("error_type", end.error_type.as_deref());
     if let Some(input) = &end.private.input {
@@ -70,7 +71,7 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
     apply_answer(&mut clear, entry, &end.answer);
     if entry.output.as_ref().is_some_and(|output| output.bytes != end.delivered_bytes) {
         let detail = entry.detail.get_or_insert_default();
-        detail.insert("delivered_bytes".to_owned(), end.delivered_bytes.into());
+        detail.insert("delivered_bytes".to_owned(), end.delivered_bytes.min(INTEGER_MAX).into());
     }
 }
 
@@ -90,7 +91,12 @@ pub fn side(commitment: &Commitment, content_type: Option<&str>, partial: bool) 
     let media_type = content_type
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
         .filter(|text| is_media_type(text));
-    Side { bytes: commitment.bytes, commitment: commitment.to_text(), content_type: media_type, partial }
+    Side {
+        bytes: commitment.bytes.min(INTEGER_MAX),
+        commitment: commitment.to_text(),
+        content_type: media_type,
+        partial,
+    }
 }
 
 /// A client's string as an entry has it: itself, or its keyed hash.
@@ -121,6 +127,7 @@ fn apply_facts(vault: &mut Vault, entry: &mut Entry, facts: &Facts, private: &mu
         .params
         .iter()
         .filter(|(name, value)| is_param(name, value))
+        .take(NAMES_MAX)
         .map(|(n, v)| (n.clone(), v.clone()))
         .collect();
 }
@@ -156,7 +163,7 @@ impl Clear<'_> {
     fn field(&mut self, name: &str, text: Option<&str>) -> Option<String> {
         let text = text.filter(|text| !text.is_empty())?;
         // A keyed id that the gateway made is no string that a client chose.
-        if name == "api_key_id" && text.starts_with("k:") && text.len() <= 64 {
+        if name == "api_key_id" && is_key_id(text) {
             return Some(text.to_owned());
         }
         let shown = clear_or_hashed(self.vault, self.tenant, text);
@@ -184,9 +191,14 @@ fn is_param(name: &str, value: &Param) -> bool {
     identity::may_stand_clear(name)
         && match value {
             Param::Bool(_) => true,
-            Param::Integer(n) => n.unsigned_abs() <= indelible_record::canonical::INTEGER_MAX,
+            Param::Integer(n) => n.unsigned_abs() <= INTEGER_MAX,
             Param::Text(text) => identity::may_stand_clear(text) || is_number(text),
         }
+}
+
+/// `k:` and 32 hex digits, as a gateway makes of an API key.
+fn is_key_id(text: &str) -> bool {
+    text.strip_prefix("k:").is_some_and(|hex| from_hex::<16>(hex).is_some())
 }
 
 /// A JSON number, kept as it was received; more digits than a person's number has are still a number here.
@@ -196,17 +208,15 @@ fn is_number(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
 }
 
+/// A media type (RFC 6838 §4.2) of a registered kind, whose subtype looks like nobody's name or number.
 fn is_media_type(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
-    text.len() <= 127
-        && text.split_once('/').is_some_and(|(kind, subtype)| {
-            !kind.is_empty()
-                && !subtype.is_empty()
-                && kind.bytes().all(allowed)
-                && subtype.bytes().all(allowed)
-        })
+    const KINDS: [&str; 8] =
+        ["application", "audio", "font", "image", "message", "multipart", "text", "video"];
+    text.split_once('/').is_some_and(|(kind, subtype)| {
+        KINDS.contains(&kind) && identity::may_stand_clear(&subtype.replace('+', "-"))
+    })
 }
 
 fn count(tokens: Option<u64>) -> Option<u64> {
-    tokens.filter(|&count| count <= indelible_record::canonical::INTEGER_MAX)
+    tokens.filter(|&count| count <= INTEGER_MAX)
 }

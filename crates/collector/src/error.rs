@@ -23,6 +23,9 @@ pub enum CollectorError {
         /// What was found.
         what: String,
     },
+    /// There is no such ledger.
+    #[error("there is no ledger of tenant {0:?}")]
+    UnknownTenant(String),
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -51,9 +54,11 @@ impl CollectorError {
         move |source| Self::Io { path, source }
     }
 
-    /// Exit code for a process that ends because of this: 4 refused to sequence, 5 storage failed, 2 otherwise.
+    /// Exit code for a process that ends because of this: 1 unknown, 4 refused to sequence, 5
+    /// storage failed, 2 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::UnknownTenant(_) => 1,
             Self::Refused(_) => 4,
             Self::Log(LogError::Poisoned(_) | LogError::Io { .. } | LogError::Full(_))
             | Self::Vault(VaultError::Io { .. })

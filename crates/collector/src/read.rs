@@ -103,9 +103,12 @@ impl WalReader {
 
     /// Hands every entry to `visit`, oldest first, until it answers `false`.
     pub fn entries(&self, mut visit: impl FnMut(&str, &[u8]) -> bool) -> Result<(), CollectorError> {
-        for (_, name) in self.list()? {
-            let Some(mut file) = FileReader::open(&self.dir, &name)? else { continue };
+        let files = self.list()?;
+        for (index, (_, name)) in files.iter().enumerate() {
+            let Some(mut file) = FileReader::open(&self.dir, name)? else { continue };
+            let mut closed = false;
             while let Some(frame) = file.next_frame()? {
+                closed |= frame.kind == Kind::Close;
                 if frame.kind == Kind::Entry
                     && let Some(Record::Entry { tenant, entry, .. }) = Record::parse(frame.kind, frame.body)
                     && !visit(tenant, entry)
@@ -113,6 +116,7 @@ impl WalReader {
                     return Ok(());
                 }
             }
+            check_whole(&file, closed, index + 2 >= files.len())?;
         }
         Ok(())
     }
@@ -125,11 +129,13 @@ impl WalReader {
         mut wanted: impl FnMut(&Uuid, &str, &Entry) -> bool,
     ) -> Result<Vec<Found>, CollectorError> {
         let mut found = Vec::new();
-        for (file_no, name) in self.list()?.into_iter().rev() {
+        for (index, (file_no, name)) in self.list()?.into_iter().rev().enumerate() {
             let Some(mut file) = FileReader::open(&self.dir, &name)? else { continue };
             let mut here = VecDeque::new();
             let mut offset = file.offset();
+            let mut closed = false;
             while let Some(frame) = file.next_frame()? {
+                closed |= frame.kind == Kind::Close;
                 let place = Ref { file_no, offset };
                 if let Some(record) = read_entry(frame.kind, frame.body, place)?
                     && wanted(&record.event_id, &record.entry.tenant_id, &record.entry)
@@ -141,6 +147,7 @@ impl WalReader {
                 }
                 offset = file.offset();
             }
+            check_whole(&file, closed, index < 2)?;
             found.extend(here.into_iter().rev());
             if found.len() >= limit {
                 break;
@@ -221,6 +228,16 @@ impl WalReader {
         }
         Ok(self.files.get_mut(&file_no))
     }
+}
+
+/// A file that is not written to any more has to end with its close frame: one that does not would leave
+/// records out without a word. The newest one may be open, and the one before it about to be closed.
+fn check_whole(file: &FileReader, closed: bool, newest: bool) -> Result<(), CollectorError> {
+    if closed || newest {
+        return Ok(());
+    }
+    let what = format!("{} cannot be read behind byte {}: run indelible verify", file.name(), file.offset());
+    Err(CollectorError::Refused(what))
 }
 
 fn read_entry(kind: Kind, body: &[u8], place: Ref) -> Result<Option<Found>, CollectorError> {

@@ -42,6 +42,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
 /// Most commands in one group commit.
 const GROUP_MAX_COMMANDS: usize = 256;
+/// Most frames of one payload: their places have to fit into the frame of its entry.
+const REFS_MAX: usize = 100_000;
 /// A WAL file is closed at the first checkpoint behind this size; a group never grows it past the limit.
 const WAL_ROTATE_BYTES: u64 = 96 << 20;
 
@@ -87,6 +89,8 @@ pub struct Sequencer {
     last_report: Instant,
     /// Entries per ledger at the last report, to tell which were idle.
     reported: BTreeMap<String, u64>,
+    /// Frames and entries per incarnation at the last report.
+    reported_sources: BTreeMap<Uuid, (u64, u64)>,
 }
 
 /// What a group owes its callers once it is durable.
@@ -125,6 +129,7 @@ impl Sequencer {
             last_checkpoint: Instant::now(),
             last_report: Instant::now(),
             reported: BTreeMap::new(),
+            reported_sources: BTreeMap::new(),
         };
         this.load_signers()?;
         if this.wal.current().is_some() {
@@ -141,6 +146,7 @@ impl Sequencer {
         for (tenant, note) in this.head.notes() {
             this.dir.publish(tenant, note)?;
         }
+        this.note_reported();
         Ok(this)
     }
 
@@ -211,7 +217,7 @@ impl Sequencer {
         self.state.ledgers().any(|(_, ledger)| !ledger.unsigned().is_empty())
     }
 
-    /// Signs what is durable. The order is the contract (DESIGN §5, *Commit*).
+    /// Signs what is durable. The order is the contract.
     fn checkpoint(&mut self) -> Result<(), CollectorError> {
         self.last_checkpoint = Instant::now();
         // 1. Everything to be signed is on the disk. A crash from here on loses nothing: the entries are
@@ -249,18 +255,24 @@ impl Sequencer {
         if !notes.is_empty() {
             self.head.swap(&self.wal.log_id().to_string(), &notes)?;
         }
-        // 5. Publish. All of this is derived: after a crash here the next start does it again.
+        // 5. Publish. All of this is derived: after a crash here the next start does it again, and so it does
+        //    after an error, which must not be taken for one that can be waited out.
+        self.publish(&digest, &notes).map_err(|error| CollectorError::Stopped(error.to_string()))?;
+        if written >= WAL_ROTATE_BYTES {
+            self.wal.begin_file()?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, digest: &str, notes: &BTreeMap<String, String>) -> Result<(), CollectorError> {
         let mut frame: Vec<&[u8]> = vec![digest.as_bytes()];
         frame.extend(notes.values().map(String::as_bytes));
         let record = Record::Checkpoint { notes: frame };
         self.wal.append(record.kind(), &[&record.encode()], Claim::Settle)?;
         self.wal.flush()?;
-        for (tenant, note) in &notes {
+        for (tenant, note) in notes {
             self.dir.publish(tenant, note)?;
             self.state.ledger_mut(tenant).set_signed();
-        }
-        if written >= WAL_ROTATE_BYTES {
-            self.wal.begin_file()?;
         }
         Ok(())
     }
@@ -285,11 +297,25 @@ impl Sequencer {
             .ok_or_else(|| CollectorError::Sign(format!("no signing key for ledger {tenant}")))
     }
 
+    /// A ledger that exists needs the key that it was signed with: a missing one is never replaced.
     fn load_signers(&mut self) -> Result<(), CollectorError> {
         let vault = lock(&self.vault);
         for (tenant, key) in indelible_vault::KeyStore::verifier_keys(vault.keys().dir())? {
-            let signer = vault.keys().signer(&tenant, key.name(), true)?;
-            self.signers.insert(tenant, signer);
+            let known = self.head.notes().contains_key(&tenant) || self.state.ledger(&tenant).is_some();
+            match vault.keys().signer(&tenant, key.name(), false) {
+                Ok(signer) if *signer.verifier_key() == key => drop(self.signers.insert(tenant, signer)),
+                Ok(_) => {
+                    let what =
+                        format!("the signing key of ledger {tenant} does not belong to its public key");
+                    return Err(CollectorError::Refused(what));
+                }
+                Err(error) if known => {
+                    let what = format!("the signing key of ledger {tenant} cannot be read: {error}");
+                    return Err(CollectorError::Refused(what));
+                }
+                // A crash between its two halves, before anything was signed with it.
+                Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -421,8 +447,9 @@ impl Sequencer {
             Content::Heartbeat => self.append(&Record::Taken(origin)).map(|_| None),
             Content::Gap(gap) => self.take_gap(source_id, origin, event_id, &gap).map(Some),
             Content::Started(notice) => {
-                for event_id in self.state.abandoned(source_id, origin.incarnation, origin.seq) {
-                    self.interrupt(source_id, event_id)?;
+                for (incarnation, event_id) in self.state.abandoned(source_id, origin.incarnation, origin.seq)
+                {
+                    self.interrupt(source_id, incarnation, event_id)?;
                 }
                 self.take_notice(event_type::SOURCE_STARTED, source_id, origin, event_id, &notice).map(Some)
             }
@@ -439,6 +466,10 @@ impl Sequencer {
         start: Start,
         piece: &[u8],
     ) -> Result<(), CollectorError> {
+        if self.state.open(origin.incarnation, event_id).is_some() {
+            tracing::warn!(%event_id, seq = origin.seq, "a second start of an open request was passed over");
+            return self.append(&Record::Taken(origin)).map(|_| ());
+        }
         let now = clock::now();
         let mut private = start.private.clone();
         let (draft, part) = {
@@ -469,8 +500,11 @@ impl Sequencer {
         stream: Stream,
         piece: &[u8],
     ) -> Result<(), CollectorError> {
-        let Some((tenant, subject)) = self.state.open(event_id).map(owner_of) else {
-            tracing::warn!(%event_id, seq = origin.seq, "a piece of a body without a start was passed over");
+        let open = self.state.open(origin.incarnation, event_id).filter(|open| open.refs.len() < REFS_MAX);
+        let Some((tenant, subject)) = open.map(owner_of) else {
+            // No gateway sends such a thing; a source that does must not stop the others. Its entry then
+            // commits to more than its payload holds, and says so when it is shown.
+            tracing::warn!(%event_id, seq = origin.seq, "a piece without a start, or beyond the limit, was passed over");
             return self.append(&Record::Taken(origin)).map(|_| ());
         };
         let context = part_context(&tenant, event_id, origin);
@@ -487,12 +521,12 @@ impl Sequencer {
         end: End,
         piece: &[u8],
     ) -> Result<Option<Receipt>, CollectorError> {
-        let Some(open) = self.state.open(event_id) else {
+        let Some(open) = self.state.open(origin.incarnation, event_id) else {
             tracing::warn!(%event_id, seq = origin.seq, "the end of a request without a start was passed over");
             return self.append(&Record::Taken(origin)).map(|_| None);
         };
         let (tenant, subject) = owner_of(open);
-        let (mut entry, refs) = (open.draft.clone(), open.refs.clone());
+        let (mut entry, refs, start_seq) = (open.draft.clone(), open.refs.clone(), open.origin.seq);
         let mut private = end.private.clone();
         let part = {
             let mut vault = lock(&self.vault);
@@ -501,21 +535,21 @@ impl Sequencer {
             let month = clock::now().month();
             seal_part(&mut vault, &tenant, subject, month, &context, &to_json(&private)?, piece)?
         };
-        entry.source = Some(draft::source(
-            source_id,
-            origin.incarnation,
-            origin.seq,
-            Some(end.start_seq),
-            Some(end.time),
-        ));
+        entry.source =
+            Some(draft::source(source_id, origin.incarnation, origin.seq, Some(start_seq), Some(end.time)));
         self.append_entry(origin, event_id, entry, refs, &part).map(Some)
     }
 
     /// Writes the entry of a request that its source can no longer end, from what survived of it.
-    fn interrupt(&mut self, source_id: &str, event_id: Uuid) -> Result<(), CollectorError> {
+    fn interrupt(
+        &mut self,
+        source_id: &str,
+        incarnation: Uuid,
+        event_id: Uuid,
+    ) -> Result<(), CollectorError> {
         // Its pieces may be in this very group: they must be readable.
         self.wal.flush()?;
-        let Some(open) = self.state.open(event_id) else { return Ok(()) };
+        let Some(open) = self.state.open(incarnation, event_id) else { return Ok(()) };
         let (tenant, subject) = owner_of(open);
         let (mut entry, refs, start) = (open.draft.clone(), open.refs.clone(), open.origin);
         let mut input = Committer::new(random()?);
@@ -541,7 +575,7 @@ impl Sequencer {
         private.output = Some(commitment);
         entry.status = Some(Status::Interrupted);
         entry.source = Some(draft::source(source_id, start.incarnation, start.seq, Some(start.seq), None));
-        let origin = Origin::default();
+        let origin = Origin { incarnation, seq: 0 };
         let context = part_context(&tenant, event_id, origin);
         let month = clock::now().month();
         let part =
@@ -598,37 +632,53 @@ impl Sequencer {
         self.append_entry(Origin::default(), event_id, entry, Vec::new(), &part)
     }
 
-    /// Hourly: a ledger in which nothing happened says so, and sources are summed up.
+    /// Hourly: a ledger in which nothing happened says so, and sources that sent something are summed up.
     fn report_if_due(&mut self) -> Result<(), CollectorError> {
         if self.last_report.elapsed() < REPORT_INTERVAL {
             return Ok(());
         }
         self.last_report = Instant::now();
-        let sources: Vec<_> = self
-            .state
-            .sources()
-            .map(|(id, source)| (*id, source.id.clone(), source.mark, source.entries))
-            .collect();
-        for (incarnation, id, mark, entries) in sources {
-            let mut detail = serde_json::Map::new();
-            detail.insert("entries".to_owned(), entries.into());
-            let mut entry = self.own_entry(OPERATIONS, event_type::SOURCE_REPORT, detail);
-            entry.source = Some(draft::source(&id, incarnation, mark, None, None));
-            self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
-        }
         let idle: Vec<String> = self
             .state
             .ledgers()
             .filter(|(tenant, ledger)| self.reported.get(*tenant).is_some_and(|size| *size == ledger.size()))
             .map(|(tenant, _)| tenant.clone())
             .collect();
+        let sources = std::mem::take(&mut self.reported_sources);
+        let moved: Vec<_> = self
+            .state
+            .sources()
+            .map(|(incarnation, source)| (*incarnation, source.id.clone(), source.mark, source.entries))
+            .filter(|(incarnation, _, mark, _)| {
+                sources.get(incarnation).is_none_or(|(before, _)| before != mark)
+            })
+            .collect();
+        for (incarnation, id, mark, entries) in moved {
+            let (mark_before, entries_before) = sources.get(&incarnation).copied().unwrap_or_default();
+            let mut detail = serde_json::Map::new();
+            detail.insert("entries".to_owned(), (entries - entries_before).into());
+            detail.insert("frames".to_owned(), (mark - mark_before).into());
+            let mut entry = self.own_entry(OPERATIONS, event_type::SOURCE_REPORT, detail);
+            entry.source = Some(draft::source(&id, incarnation, mark, None, None));
+            self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
+        }
         for tenant in idle {
             let entry = self.own_entry(&tenant, event_type::HEARTBEAT, serde_json::Map::new());
             self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
         }
+        self.note_reported();
+        Ok(())
+    }
+
+    /// What the next report is held against.
+    fn note_reported(&mut self) {
         self.reported =
             self.state.ledgers().map(|(tenant, ledger)| (tenant.clone(), ledger.size())).collect();
-        Ok(())
+        self.reported_sources = self
+            .state
+            .sources()
+            .map(|(incarnation, source)| (*incarnation, (source.mark, source.entries)))
+            .collect();
     }
 
     fn own_entry(

@@ -15,7 +15,8 @@ use uuid::Uuid;
 pub struct State {
     ledgers: BTreeMap<String, Ledger>,
     sources: HashMap<Uuid, SourceState>,
-    open: HashMap<Uuid, Open>,
+    /// By source and event: no source can touch what another one opened.
+    open: HashMap<(Uuid, Uuid), Open>,
 }
 
 /// One tenant's ledger.
@@ -73,16 +74,16 @@ impl State {
                     Misfit(format!("the draft of event {event_id} is malformed: {error}"))
                 })?;
                 let open = Open { origin: *origin, tenant: (*tenant).to_owned(), draft, refs: vec![at] };
-                self.open.insert(*event_id, open);
+                self.open.insert((origin.incarnation, *event_id), open);
             }
-            Record::Part { event_id, .. } => {
-                if let Some(open) = self.open.get_mut(event_id) {
+            Record::Part { origin, event_id, .. } => {
+                if let Some(open) = self.open.get_mut(&(origin.incarnation, *event_id)) {
                     open.refs.push(at);
                 }
             }
             Record::Entry { origin, event_id, tenant, entry, .. } => {
                 self.ledger_mut(tenant).extend(leaf_hash(entry))?;
-                self.open.remove(event_id);
+                self.open.remove(&(origin.incarnation, *event_id));
                 if let Some(source) = self.sources.get_mut(&origin.incarnation) {
                     source.entries += 1;
                 }
@@ -125,8 +126,8 @@ impl State {
     }
 
     /// An open request.
-    pub fn open(&self, event_id: Uuid) -> Option<&Open> {
-        self.open.get(&event_id)
+    pub fn open(&self, incarnation: Uuid, event_id: Uuid) -> Option<&Open> {
+        self.open.get(&(incarnation, event_id))
     }
 
     /// How many requests are open.
@@ -135,8 +136,8 @@ impl State {
     }
 
     /// Open requests that a source which came up anew can no longer end: those before `seq` of this
-    /// incarnation and all of its older ones, oldest first.
-    pub fn abandoned(&self, source_id: &str, incarnation: Uuid, seq: u64) -> Vec<Uuid> {
+    /// incarnation and all of its older ones, oldest first, as incarnation and event.
+    pub fn abandoned(&self, source_id: &str, incarnation: Uuid, seq: u64) -> Vec<(Uuid, Uuid)> {
         let mut found: Vec<_> = self
             .open
             .iter()
@@ -145,10 +146,10 @@ impl State {
                     self.sources.get(&open.origin.incarnation).is_some_and(|s| s.id == source_id);
                 same_source && (open.origin.incarnation != incarnation || open.origin.seq < seq)
             })
-            .map(|(event_id, open)| (open.refs.first().map(|at| (at.file_no, at.offset)), *event_id))
+            .map(|(key, open)| (open.refs.first().map(|at| (at.file_no, at.offset)), *key))
             .collect();
         found.sort();
-        found.into_iter().map(|(_, event_id)| event_id).collect()
+        found.into_iter().map(|(_, key)| key).collect()
     }
 }
 

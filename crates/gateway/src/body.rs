@@ -3,7 +3,7 @@
 //! Frames pass as they come. The response's last byte, or its end where the length is not known, waits
 //! until the terminal record is what the route's mode promises (invariant 2).
 
-use crate::exchange::{Outcome, Recording, SharedExchange};
+use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
 use crate::recorder::Wait;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -61,14 +61,23 @@ impl Body for RequestBody {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     let Some(left) = flowing.left.checked_sub(data.len() as u64) else {
+                        flowing.exchange.lock().fail_input(InputFailed::TooLarge);
                         return Poll::Ready(Some(Err("request body is over the limit".into())));
                     };
                     flowing.left = left;
-                    flowing.exchange.lock().input(data)?;
+                    let mut exchange = flowing.exchange.lock();
+                    exchange.input(data)?;
+                    // Where the length is known, nobody asks for more after the last byte.
+                    if flowing.rest.is_end_stream() {
+                        exchange.input_ended();
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            Some(Err(error)) => {
+                flowing.exchange.lock().fail_input(InputFailed::BrokeOff(error.to_string()));
+                Poll::Ready(Some(Err(error.into())))
+            }
             None => {
                 flowing.exchange.lock().input_ended();
                 Poll::Ready(None)

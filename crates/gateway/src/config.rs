@@ -5,6 +5,9 @@ use http::uri::{Authority, Scheme};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Least that [`Config::spool_max_bytes`] may be.
+const SPOOL_MIN_BYTES: u64 = 1 << 20;
+
 /// How long an answer may be held for its record (invariant 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -155,6 +158,10 @@ impl Config {
     pub fn validate(&self) -> Result<(), String> {
         if !indelible_record::identity::may_stand_clear(&self.source_id) {
             return Err(format!("source id {:?}: use 1 to 128 of A-Z a-z 0-9 . _ : / -", self.source_id));
+        }
+        if self.spool_max_bytes < SPOOL_MIN_BYTES {
+            let bytes = self.spool_max_bytes;
+            return Err(format!("spool_max_bytes = {bytes} is too small: at least {SPOOL_MIN_BYTES}"));
         }
         if !self.routes.iter().any(|route| route.path == "/") {
             return Err("no route takes the path /: every request needs a route".to_owned());

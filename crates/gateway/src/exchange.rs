@@ -19,9 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Output is written to the spool at this size…
-const OUTPUT_FLUSH_BYTES: usize = 64 << 10;
-/// …or at this age, so that a crash loses at most that much of a slow stream.
+/// A body is written to the spool in pieces of this size at least, whatever the sizes it comes in…
+const PIECE_MIN_BYTES: usize = 64 << 10;
+/// …and of at least this part of what has passed, so that no body makes more pieces than an entry can name…
+const PIECE_DIVISOR: u64 = 1024;
+/// …or, on the way out, at this age, so that a crash loses at most that much of a slow stream.
 pub const OUTPUT_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a request ended, besides what was counted along the way.
@@ -56,6 +58,15 @@ impl Outcome {
     }
 }
 
+/// Why a request body did not come whole.
+#[derive(Clone, Debug)]
+pub enum InputFailed {
+    /// It is over the limit.
+    TooLarge,
+    /// The client broke off.
+    BrokeOff(String),
+}
+
 /// One request being recorded.
 pub struct Exchange {
     recorder: Arc<Recorder>,
@@ -68,6 +79,10 @@ pub struct Exchange {
     http_status: Option<u16>,
     input: Option<Committer>,
     input_partial: bool,
+    input_buffer: Vec<u8>,
+    input_failed: Option<InputFailed>,
+    /// The answer is the gateway's own: it is whole however the request ended.
+    own_answer: bool,
     output: Committer,
     output_buffer: Vec<u8>,
     flushed: Instant,
@@ -97,6 +112,9 @@ impl Exchange {
             http_status: None,
             input: None,
             input_partial: false,
+            input_buffer: Vec::new(),
+            input_failed: None,
+            own_answer: false,
             output: Committer::new(salt),
             output_buffer: Vec::new(),
             flushed: accepted,
@@ -121,10 +139,12 @@ impl Exchange {
         }
     }
 
-    /// The request body is still coming: what follows is committed to, and recorded piece by piece.
-    pub fn expect_input(&mut self, committer: Committer) {
+    /// The request body is not whole yet, or never will be: what follows is committed to, and recorded piece
+    /// by piece.
+    pub fn expect_input(&mut self, committer: Committer, content_type: Option<String>) {
         self.input = Some(committer);
         self.input_partial = true;
+        self.private.input_type = content_type;
     }
 
     /// More of the request body, before it is sent on.
@@ -132,15 +152,42 @@ impl Exchange {
         if let Some(committer) = &mut self.input {
             committer.update(bytes);
         }
-        match self.start_seq {
-            Some(_) => self.recorder.piece(Kind::Input, self.event_id, bytes),
-            None => Ok(()),
+        if self.start_seq.is_none() {
+            return Ok(());
         }
+        self.input_buffer.extend_from_slice(bytes);
+        let passed = self.input.as_ref().map_or(0, Committer::bytes);
+        if self.input_buffer.len() >= piece_bytes(passed) { self.flush_input() } else { Ok(()) }
     }
 
     /// The request body came to its end.
     pub fn input_ended(&mut self) {
         self.input_partial = false;
+    }
+
+    fn flush_input(&mut self) -> Result<(), LogError> {
+        if self.input_buffer.is_empty() || self.start_seq.is_none() {
+            return Ok(());
+        }
+        self.recorder.piece(Kind::Input, self.event_id, &self.input_buffer)?;
+        self.input_buffer.clear();
+        Ok(())
+    }
+
+    /// The request body will not come to its end.
+    pub fn fail_input(&mut self, why: InputFailed) {
+        self.input_failed.get_or_insert(why);
+    }
+
+    /// Why the request body did not come to its end, if that is known.
+    pub fn input_failed(&self) -> Option<InputFailed> {
+        self.input_failed.clone()
+    }
+
+    /// The head of an answer that the gateway gives itself.
+    pub fn own_head(&mut self, status: u16, headers: &HeaderMap) {
+        self.own_answer = true;
+        self.head(status, headers);
     }
 
     /// The answer's head.
@@ -165,7 +212,9 @@ impl Exchange {
             return Ok(());
         }
         self.output_buffer.extend_from_slice(bytes);
-        if self.output_buffer.len() >= OUTPUT_FLUSH_BYTES || now - self.flushed >= OUTPUT_FLUSH_INTERVAL {
+        if self.output_buffer.len() >= piece_bytes(self.output.bytes())
+            || now - self.flushed >= OUTPUT_FLUSH_INTERVAL
+        {
             self.flush_output()?;
         }
         Ok(())
@@ -216,10 +265,11 @@ impl Exchange {
             ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
             delivered_bytes: self.delivered,
             input_partial: self.input_partial,
-            output_partial: broken_off && self.http_status.is_some(),
+            output_partial: broken_off && self.http_status.is_some() && !self.own_answer,
             answer,
             private,
         };
+        self.flush_input()?;
         let last = std::mem::take(&mut self.output_buffer);
         let seq = self.recorder.end(self.event_id, &end, &last)?;
         Ok(self.recorder.wait(self.mode, seq))
@@ -281,6 +331,12 @@ impl Drop for Recording {
 
 fn lock(shared: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How large a piece of a body has to be of which `passed` bytes have passed.
+fn piece_bytes(passed: u64) -> usize {
+    let part = usize::try_from(passed / PIECE_DIVISOR).unwrap_or(usize::MAX);
+    part.clamp(PIECE_MIN_BYTES, indelible_record::payload::PIECE_MAX_BYTES)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -15,7 +15,7 @@ use indelible_os::durable::FsDir;
 use indelible_os::lock::DirLock;
 use indelible_spool::seal::SpoolPublicKey;
 use indelible_spool::shared::SharedLog;
-use indelible_spool::writer::{FILE_MAX_BYTES, LogWriter, Options, SealTo};
+use indelible_spool::writer::{Claim, FILE_MAX_BYTES, LogWriter, Options, SealTo};
 use indelible_spool::{Kind, LogError, Role};
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -84,7 +84,8 @@ impl Gateway {
         let options = Options {
             role: Role::Spool,
             limit_bytes: Some(config.spool_max_bytes),
-            file_bytes: FILE_MAX_BYTES.min(config.spool_max_bytes / 2).max(1 << 20),
+            // At least two files: only what is not the newest file can be removed once it was shipped.
+            file_bytes: FILE_MAX_BYTES.min(config.spool_max_bytes / 2),
             seal: Some(SealTo { source_id: config.source_id.clone(), key: key.clone() }),
         };
         let (writer, recovered) = LogWriter::open(
@@ -146,7 +147,7 @@ impl Gateway {
     /// Says `source_stopped`, hands over what the collector will take, and closes the spool.
     pub async fn stop(mut self) -> Result<(), LogError> {
         let recorder = self.proxy.recorder.clone();
-        recorder.settle_gaps();
+        recorder.settle_gaps(Claim::Settle);
         let last = recorder.source_stopped()?;
         let logged = recorder.logged().wait(last);
         if tokio::time::timeout(LAST_SHIPMENT_TIMEOUT, logged).await.is_err() {
@@ -219,7 +220,7 @@ async fn keep_house(recorder: Arc<Recorder>) {
     loop {
         tokio::time::sleep(SETTLE_INTERVAL).await;
         if recorder.gaps_owed() > 0 {
-            recorder.settle_gaps();
+            recorder.settle_gaps(Claim::Admit);
         }
         if recorder.logged().reached() >= recorder.log().synced().reached() {
             recorder.caught_up();

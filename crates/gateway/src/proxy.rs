@@ -3,7 +3,7 @@
 use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody};
 use crate::config::{Config, Route};
 use crate::dialect::{self, RequestReader};
-use crate::exchange::{Exchange, Outcome, Recording};
+use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::recorder::{Recorder, Refused, Wait};
 use bytes::{Bytes, BytesMut};
@@ -156,7 +156,7 @@ impl Proxy {
         Inbound { head, read, rest: (!ended).then_some(body), problem }
     }
 
-    /// What the start record says. The committer is for a body that is not read whole yet.
+    /// What the start record says. The committer is for a body that was not read whole.
     fn describe(
         &self,
         route: &Route,
@@ -172,9 +172,9 @@ impl Proxy {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let mut committer = Committer::new(random()?);
         committer.update(&inbound.read);
-        let (input, rest) = match inbound.rest {
-            None => (Some(committer.finish()), None),
-            Some(_) => (None, Some(committer)),
+        let (input, rest) = match (&inbound.rest, &inbound.problem) {
+            (None, None) => (Some(committer.finish()), None),
+            _ => (None, Some(committer)),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let start = Start {
@@ -220,6 +220,11 @@ impl Proxy {
         committer: Option<Committer>,
         recording: Recording,
     ) -> Response<ResponseBody> {
+        if let Some(committer) = committer {
+            let content_type =
+                inbound.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            recording.lock().expect_input(committer, content_type.map(str::to_owned));
+        }
         if let Some(problem) = inbound.problem {
             return self.refuse(recording, problem).await;
         }
@@ -234,13 +239,12 @@ impl Proxy {
                     .await;
             }
         };
-        let body = match (inbound.rest, committer) {
-            (Some(rest), Some(committer)) => {
-                recording.lock().expect_input(committer);
+        let body = match inbound.rest {
+            Some(rest) => {
                 let left = self.config.request_max_bytes.saturating_sub(inbound.read.len() as u64);
                 RequestBody::Flowing(FlowingRequest::new(inbound.read, rest, recording.share(), left))
             }
-            _ => RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read)),
+            None => RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read)),
         };
         let mut outbound = Request::new(body);
         *outbound.method_mut() = inbound.head.method;
@@ -252,7 +256,15 @@ impl Proxy {
         let answer = match tokio::time::timeout(self.config.head_timeout, self.client.request(outbound)).await
         {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return self.refuse(recording, Problem::unreachable(&error)).await,
+            Ok(Err(error)) => {
+                let input_failed = recording.lock().input_failed();
+                let problem = match input_failed {
+                    Some(InputFailed::TooLarge) => Problem::too_large(self.config.request_max_bytes),
+                    Some(InputFailed::BrokeOff(why)) => Problem::broken_request(&why),
+                    None => Problem::unreachable(&error),
+                };
+                return self.refuse(recording, problem).await;
+            }
             Err(_) => return self.refuse(recording, Problem::no_head(self.config.head_timeout)).await,
         };
         self.relay(answer, recording).await
@@ -273,8 +285,8 @@ impl Proxy {
         }
         let body = if body.is_end_stream() {
             let finished = recording.lock().finish(Outcome::passed(Some(head.status.as_u16())));
-            if let Err(problem) = settle(finished).await {
-                return own(problem.status, event_id, "the record could not be made durable", problem.hint);
+            if let Err(problem) = self.settle(finished).await {
+                return problem.answer(event_id);
             }
             ResponseBody::Own(None)
         } else {
@@ -291,7 +303,7 @@ impl Proxy {
         let response = own(problem.status, event_id, &what, problem.hint);
         let finished = {
             let mut exchange = recording.lock();
-            exchange.head(problem.status.as_u16(), response.headers());
+            exchange.own_head(problem.status.as_u16(), response.headers());
             if let ResponseBody::Own(Some(bytes)) = response.body() {
                 // An output that cannot be recorded fails again in finish(), where it counts.
                 let _ = exchange.output(bytes);
@@ -299,10 +311,21 @@ impl Proxy {
             }
             exchange.finish(problem.outcome)
         };
-        match settle(finished).await {
+        match self.settle(finished).await {
             Ok(()) => response,
-            Err(problem) => {
-                own(problem.status, event_id, "the record could not be made durable", problem.hint)
+            Err(problem) => problem.answer(event_id),
+        }
+    }
+
+    /// Holds an answer without a body to hold back until its record is what the route's mode promises.
+    async fn settle(&self, finished: Result<Wait, indelible_spool::LogError>) -> Result<(), Problem> {
+        match finished {
+            Ok(wait) => tokio::time::timeout(self.config.receipt_timeout, settled(wait))
+                .await
+                .unwrap_or_else(|_| Err(Problem::no_receipt(self.config.receipt_timeout))),
+            Err(error) => {
+                tracing::error!(%error, "the end of a request could not be recorded");
+                Err(Problem::not_durable())
             }
         }
     }
@@ -318,10 +341,10 @@ impl Problem {
         }
     }
 
-    fn broken_request(error: &hyper::Error) -> Self {
+    fn broken_request(error: &impl ToString) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
-            outcome: Outcome::failed(Status::Cancelled, "request_broke_off", error),
+            outcome: Outcome::failed(Status::Cancelled, "request_broke_off", error.to_string()),
             hint: "the client closed the connection before the end of its request",
         }
     }
@@ -368,22 +391,26 @@ impl Problem {
             hint: "restart the gateway: it reads its spool back and goes on",
         }
     }
+
+    fn no_receipt(limit: std::time::Duration) -> Self {
+        let error = format!("the record was not durable within {limit:?}");
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            outcome: Outcome::failed(Status::Rejected, "not_durable", error),
+            hint: "in mode \"receipt\" an answer waits for the collector: is it reachable?",
+        }
+    }
+
+    /// The answer alone, for a request whose record has ended already.
+    fn answer(self, event_id: Uuid) -> Response<ResponseBody> {
+        own(self.status, event_id, &self.outcome.error.unwrap_or_default(), self.hint)
+    }
 }
 
 async fn settled(wait: Wait) -> Result<(), Problem> {
     match wait {
         Wait::Ready => Ok(()),
         Wait::For(durable) => durable.await.map_err(|_| Problem::not_durable()),
-    }
-}
-
-async fn settle(finished: Result<Wait, indelible_spool::LogError>) -> Result<(), Problem> {
-    match finished {
-        Ok(wait) => settled(wait).await,
-        Err(error) => {
-            tracing::error!(%error, "the end of a request could not be recorded");
-            Err(Problem::not_durable())
-        }
     }
 }
 

@@ -99,6 +99,10 @@ impl Recorder {
         piece: &[u8],
     ) -> Result<Option<u64>, Refused> {
         if route.fail == FailMode::Closed {
+            // While there was nothing to take, nobody was away.
+            if self.logged.reached() >= self.log.synced().reached() {
+                self.caught_up();
+            }
             let away = self.shipping().caught_up.elapsed();
             if away > self.closed_after {
                 return Err(Refused::CollectorAway(away.as_secs()));
@@ -158,12 +162,13 @@ impl Recorder {
         gap.count += 1;
     }
 
-    /// Writes what is owed of gaps; what does not fit stays owed.
-    pub fn settle_gaps(&self) {
+    /// Writes what is owed of gaps; what does not fit stays owed. [`Claim::Settle`] is for the last moment
+    /// before the process ends: what is owed then is known to nobody else.
+    pub fn settle_gaps(&self, claim: Claim) {
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         gaps.retain(|_, gap| {
             let body = payload::pack(&to_json(gap), b"");
-            self.log.append(Kind::Gap, Uuid::now_v7().as_bytes(), &[&body], Claim::Admit).is_err()
+            self.log.append(Kind::Gap, Uuid::now_v7().as_bytes(), &[&body], claim).is_err()
         });
     }
 

@@ -71,7 +71,7 @@ impl Checkpoint {
     /// Signs the checkpoint; returns the note as it is published.
     ///
     /// The caller must have made sure that everything below this head is on disk and that no other history was
-    /// ever signed (DESIGN §5, *Commit*).
+    /// ever signed.
     ///
     /// # Errors
     /// [`CheckpointError::SignerName`] if the signer is not called as the origin, [`CheckpointError::Extensions`]

@@ -14,6 +14,8 @@ pub mod pki;
 pub mod server;
 pub mod tls;
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why a connection could not be set up.
@@ -30,9 +32,17 @@ pub enum NetError {
     /// TLS settings that do not fit together.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// An address that may not be bound.
-    #[error("{0}")]
-    Bind(String),
+    /// Clear text would be served off loopback.
+    #[error("{0} is not loopback, and there is no TLS certificate to listen with")]
+    Exposed(SocketAddr),
+    /// An address that cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
 }
 
 impl NetError {

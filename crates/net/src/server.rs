@@ -34,13 +34,9 @@ pub struct Peer {
 /// Binds `address`. Off loopback, clear text is refused unless `insecure` forces it.
 pub async fn bind(address: SocketAddr, with_tls: bool, insecure: bool) -> Result<TcpListener, NetError> {
     if !address.ip().is_loopback() && !with_tls && !insecure {
-        return Err(NetError::Bind(format!(
-            "{address} is not loopback, and there is no TLS certificate to listen with"
-        )));
+        return Err(NetError::Exposed(address));
     }
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| NetError::Bind(format!("cannot listen on {address}: {error}")))
+    TcpListener::bind(address).await.map_err(|source| NetError::Bind { address, source })
 }
 
 /// Serves until `shutdown` is ready; then lets running requests end for at most `drain`.

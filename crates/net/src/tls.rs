@@ -61,46 +61,8 @@ pub fn client(ca: Option<&Path>, identity: Option<&Identity>) -> Result<ClientCo
 
 /// The name in a verified client certificate: its first DNS subject alternative name.
 pub fn peer_name(certs: Option<&[CertificateDer<'_>]>) -> Option<String> {
-    // rustls checks names and does not list them, so the name is read from the DER.
-    dns_name(certs?.first()?.as_ref())
-}
-
-/// Finds the first dNSName (RFC 5280 §4.2.1.6) of the subjectAltName extension, OID 2.5.29.17, in a
-/// certificate whose signature was verified before.
-fn dns_name(der: &[u8]) -> Option<String> {
-    const SUBJECT_ALT_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x11];
-    const DNS_NAME_TAG: u8 = 0x82;
-    let at = der.windows(SUBJECT_ALT_NAME.len()).position(|window| window == SUBJECT_ALT_NAME)?;
-    let mut rest = &der[at + SUBJECT_ALT_NAME.len()..];
-    // extnValue OCTET STRING { SEQUENCE { GeneralName* } }
-    rest = contents(rest, 0x04)?;
-    rest = contents(rest, 0x30)?;
-    while !rest.is_empty() {
-        let (tag, value, after) = element(rest)?;
-        if tag == DNS_NAME_TAG {
-            return std::str::from_utf8(value).ok().map(str::to_owned);
-        }
-        rest = after;
-    }
-    None
-}
-
-fn contents(der: &[u8], wanted: u8) -> Option<&[u8]> {
-    element(der).filter(|(tag, _, _)| *tag == wanted).map(|(_, value, _)| value)
-}
-
-/// One DER element: tag, contents, what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (len, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => (usize::from(*rest.first()?), &rest[1..]),
-        0x82 => (usize::from(*rest.first()?) << 8 | usize::from(*rest.get(1)?), &rest[2..]),
-        _ => return None,
-    };
-    let (value, after) = rest.split_at_checked(len)?;
-    Some((tag, value, after))
+    let cert = webpki::EndEntityCert::try_from(certs?.first()?).ok()?;
+    cert.valid_dns_names().next().map(str::to_owned)
 }
 
 fn roots(ca: &Path) -> Result<RootCertStore, NetError> {

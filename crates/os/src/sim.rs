@@ -25,6 +25,8 @@ struct State {
     /// Bytes that may still be allocated; `None` is an endless disk.
     space_left: Option<u64>,
     sync_fails: bool,
+    /// Changes that the process still gets to make before it is killed.
+    fuse: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -47,6 +49,11 @@ impl SimDir {
     /// Makes every later sync fail (or work again).
     pub fn set_sync_fails(&self, fails: bool) {
         lock(&self.state).sync_fails = fails;
+    }
+
+    /// Kills the process after `changes` more changes: every later one fails and changes nothing.
+    pub fn set_fuse(&self, changes: Option<u64>) {
+        lock(&self.state).fuse = changes;
     }
 
     /// The directory as the machine finds it after losing power now. `survives(file, sector)` decides
@@ -86,6 +93,19 @@ impl SimDir {
     }
 }
 
+impl State {
+    fn spend(&mut self) -> io::Result<()> {
+        match &mut self.fuse {
+            Some(0) => Err(io::Error::other("simulated kill")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Dir for SimDir {
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(lock(&self.state).files.keys().cloned().collect())
@@ -93,6 +113,7 @@ impl Dir for SimDir {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let mut state = lock(&self.state);
+        state.spend()?;
         if state.files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -107,7 +128,9 @@ impl Dir for SimDir {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        lock(&self.state).files.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut state = lock(&self.state);
+        state.spend()?;
+        state.files.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -130,6 +153,7 @@ impl LogFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        lock(&self.state).spend()?;
         let mut images = lock(&self.images);
         let end = offset as usize + bytes.len();
         if images.seen.len() < end {
@@ -141,6 +165,7 @@ impl LogFile for SimFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut state = lock(&self.state);
+        state.spend()?;
         let mut images = lock(&self.images);
         let more = len.saturating_sub(images.seen.len() as u64);
         if let Some(left) = &mut state.space_left {
@@ -155,6 +180,7 @@ impl LogFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        lock(&self.state).spend()?;
         let mut images = lock(&self.images);
         images.seen.truncate(len as usize);
         images.durable = images.seen.clone();
@@ -162,6 +188,7 @@ impl LogFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        lock(&self.state).spend()?;
         if lock(&self.state).sync_fails {
             return Err(io::Error::other("simulated fdatasync failure"));
         }

@@ -12,6 +12,7 @@ pub const CLEAR_MAX_BYTES: usize = 128;
 pub fn may_stand_clear(text: &str) -> bool {
     (1..=CLEAR_MAX_BYTES).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'/' | b'-'))
+        && !is_of_our_own_form(text)
         && !looks_like_secret(text)
         && !holds_personal_number(text)
         && !is_ip_address(text)
@@ -25,6 +26,11 @@ pub fn is_clear_or_hashed(text: &str) -> bool {
         }
         None => may_stand_clear(text),
     }
+}
+
+/// What entries themselves mark a string with: a client's own must not be taken for one of ours.
+fn is_of_our_own_form(text: &str) -> bool {
+    ["h:", "k:", "sub_"].iter().any(|prefix| text.starts_with(prefix))
 }
 
 /// Keys and tokens by the shape that their issuers gave them.
@@ -122,6 +128,8 @@ mod tests {
             "192.168.17.4",
             "2001:db8::1",
             "sk-proj-abcdefghijklmnop",
+            "h:0123456789abcdef0123456789abcdef",
+            "k:jane",
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqYW5lIn0.c2ln",
             &"a".repeat(129),
         ] {

@@ -54,6 +54,8 @@ pub struct FileReader {
 pub enum End {
     /// A `close` frame, and nothing behind it.
     Closed,
+    /// A `close` frame with zeros behind it: stopped in the middle of closing.
+    Untrimmed,
     /// Zeros, or nothing, follow: written to the last byte and not closed.
     Open,
     /// A frame was cut short or scattered by a crash. Nothing in the rest says that it was ever synced.
@@ -188,6 +190,7 @@ impl FileReader {
         if all_zero(&*self.file, &self.name, at)? {
             let bare = self.file.len().map_err(LogError::io("cannot stat"))? == at;
             return match (closed, last) {
+                (true, true) if !bare => Ok(End::Untrimmed),
                 (true, _) if !bare => Err(LogError::damaged(&self.name, at, "bytes after the close frame")),
                 (true, _) => Ok(End::Closed),
                 (false, true) => Ok(End::Open),

@@ -87,16 +87,17 @@ impl SharedLog {
         plain: &[&[u8]],
         claim: Claim,
     ) -> Result<Position, LogError> {
-        self.write(|writer| writer.append_sealed(kind, clear, plain, claim))
+        self.write(kind, |writer| writer.append_sealed(kind, clear, plain, claim))
     }
 
     /// Appends a plain control frame; nobody waits for it.
     pub fn note(&self, kind: Kind, body: &[u8]) -> Result<Position, LogError> {
-        self.write(|writer| writer.append(kind, &[body], Claim::Settle))
+        self.write(kind, |writer| writer.append(kind, &[body], Claim::Settle))
     }
 
     fn write(
         &self,
+        kind: Kind,
         append: impl FnOnce(&mut LogWriter) -> Result<Position, LogError>,
     ) -> Result<Position, LogError> {
         let mut state = self.shared.lock();
@@ -104,7 +105,14 @@ impl SharedLog {
             return Err(LogError::Poisoned(why.clone()));
         }
         let writer = state.writer.as_mut().ok_or_else(closed)?;
-        let position = match append(writer).and_then(|position| writer.flush().map(|()| position)) {
+        let appended = append(writer).and_then(|position| match writer.flush() {
+            Ok(()) => Ok(position),
+            Err(error) => {
+                writer.undo(kind, position);
+                Err(error)
+            }
+        });
+        let position = match appended {
             Ok(position) => position,
             Err(error) => {
                 if let LogError::Poisoned(why) = &error {

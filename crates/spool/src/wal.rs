@@ -5,7 +5,8 @@
 //! these bodies.
 //!
 //! ```text
-//! origin      = incarnation 16 · source_seq u64          (zeros: made by the collector itself)
+//! origin      = incarnation 16 · source_seq u64     (source_seq 0: made by the collector itself; then the
+//!               incarnation is that of the source whose request it ended, or zeros)
 //! source      = incarnation 16 · source id
 //! taken       = origin
 //! open        = origin · event_id 16 · tenant · draft_len u32 · draft JSON · part
@@ -23,7 +24,7 @@ use uuid::Uuid;
 pub struct Origin {
     /// The source's incarnation; nil for the collector itself.
     pub incarnation: Uuid,
-    /// Sequence number of the source's frame.
+    /// Sequence number of the source's frame; 0 where the collector itself made the record.
     pub seq: u64,
 }
 
@@ -216,7 +217,7 @@ impl<'a> Record<'a> {
             Self::Taken(origin)
             | Self::Open { origin, .. }
             | Self::Part { origin, .. }
-            | Self::Entry { origin, .. } => (!origin.incarnation.is_nil()).then_some(*origin),
+            | Self::Entry { origin, .. } => (origin.seq > 0).then_some(*origin),
             Self::Source { .. } | Self::Checkpoint { .. } => None,
         }
     }

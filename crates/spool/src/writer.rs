@@ -180,6 +180,11 @@ impl LogWriter {
                 writer.closed_bytes += len;
                 continue;
             }
+            if end == End::Untrimmed {
+                file.file().truncate(offset).map_err(LogError::io(format!("cannot trim {name}")))?;
+                writer.closed_bytes += offset;
+                continue;
+            }
             if end == End::Torn {
                 let floor = floor();
                 if writer.next_seq <= floor {
@@ -459,25 +464,45 @@ impl LogWriter {
         if self.current.is_none() {
             return Ok(());
         }
-        self.append_close()?;
+        // What is closed first, then the close, then the length: a close frame says that everything before
+        // it is on disk, and a file that is trimmed says that its close is.
         self.flush()?;
+        self.sync_current()?;
+        self.append_close();
+        self.flush()?;
+        self.sync_current()?;
         if let Some(current) = self.current.take() {
-            // Data first, then the length: a close frame is never there before what it closes.
-            current.file.sync().map_err(|error| LogError::Poisoned(error.to_string()))?;
             current.file.truncate(current.written).map_err(|error| LogError::Poisoned(error.to_string()))?;
             self.closed_bytes += current.written;
         }
         Ok(())
     }
 
-    fn append_close(&mut self) -> Result<(), LogError> {
+    fn sync_current(&self) -> Result<(), LogError> {
+        match &self.current {
+            Some(current) => current.file.sync().map_err(|error| LogError::Poisoned(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn append_close(&mut self) {
         let seq = self.next_seq - 1;
         if let Some(current) = &mut self.current {
             let header = encode_header(Kind::Close, seq, 0, &current.header.file_id);
             current.pending.extend_from_slice(&header);
             current.pending.extend_from_slice(&crc32c::crc32c(&[]).to_le_bytes());
         }
-        Ok(())
+    }
+
+    /// Takes back the frame that was appended last, at `position`, after a flush that failed. Whoever was
+    /// refused must not be recorded later.
+    pub(crate) fn undo(&mut self, kind: Kind, position: Position) {
+        let Some(current) = &mut self.current else { return };
+        let kept = position.offset.saturating_sub(current.written) as usize;
+        current.pending.truncate(kept);
+        if !kind.is_control() {
+            self.next_seq = position.seq;
+        }
     }
 
     /// Removes the files before `file_no`, never the newest. For spools, once all in them is acknowledged.

@@ -222,7 +222,7 @@ impl Checker<'_> {
         let total = files.iter().filter_map(|(_, name)| Some(path.join(name).metadata().ok()?.len())).sum();
         let mut next: Option<(u64, u64, LogId)> = None;
         for (index, (number, name)) in files.iter().enumerate() {
-            let last = index + 1 == files.len();
+            let last = is_newest(&dir, &files[index + 1..]);
             let file_path = path.join(name);
             let outcome = self.check_wal_file(&dir, name, &file_path, last, &mut next, *number);
             if let Err(error) = outcome {
@@ -296,7 +296,10 @@ impl Checker<'_> {
                 self.broken(path, None, "the file was closed, but its end is not covered by a signature");
             }
             End::Closed => {}
-            End::Open | End::Torn if self.running => {}
+            End::Open | End::Torn | End::Untrimmed if self.running => {}
+            End::Untrimmed => {
+                self.unsure(path, None, "stopped while closing the file; start the collector again")
+            }
             End::Torn if file.ends_in_damaged_close()? => {
                 self.broken_at(path, offset, "the close frame is damaged")
             }
@@ -396,7 +399,7 @@ impl Checker<'_> {
         };
         self.check_no_strangers(&dir, &path, files.len());
         for (index, (_, name)) in files.iter().enumerate() {
-            let last = index + 1 == files.len();
+            let last = is_newest(&dir, &files[index + 1..]);
             let file_path = path.join(name);
             match check_spool_file(&dir, name, last) {
                 Ok(None) => {}
@@ -510,6 +513,16 @@ fn check_digest(
     Err("the bytes of this file up to here are not the ones that were signed".to_owned())
 }
 
+/// Whether frames go to the file before `later`: the next one is made before this one is closed, and gets
+/// its header after that.
+fn is_newest(dir: &FsDir, later: &[(u64, String)]) -> bool {
+    match later {
+        [] => true,
+        [(_, next)] => matches!(FileReader::open(dir, next), Ok(None)),
+        _ => false,
+    }
+}
+
 /// What is wrong with the end of a spool file while no gateway runs on it.
 fn check_spool_file(
     dir: &FsDir,
@@ -528,6 +541,7 @@ fn check_spool_file(
     }
     Ok(match file.judge_end(closed, last)? {
         End::Closed => None,
+        End::Untrimmed => Some((Verdict::Unsure, "stopped while closing the file; start the gateway again")),
         End::Torn if file.ends_in_damaged_close()? => Some((Verdict::Broken, "the close frame is damaged")),
         End::Torn if file.stands_at_padding()? => Some((Verdict::Broken, "bytes in the zero padding")),
         End::Open => {

@@ -44,9 +44,9 @@ pub(crate) async fn list(
     operator: Operator,
     QueryString(filters): QueryString<Filters>,
 ) -> Result<Json<Value>, Problem> {
-    let time = |text: &Option<String>| {
+    let time = |name: &str, text: &Option<String>| {
         text.as_deref().map(str::parse).transpose().map_err(|error: indelible_os::clock::NotATime| {
-            Problem::new(StatusCode::BAD_REQUEST, error.to_string(), "times are RFC 3339 or dates")
+            Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {error}"), "times are RFC 3339 or dates")
         })
     };
     let query = Query {
@@ -56,8 +56,8 @@ pub(crate) async fn list(
         user: filters.user.clone(),
         session: filters.session.clone(),
         id: None,
-        since: time(&filters.since)?,
-        until: time(&filters.until)?,
+        since: time("since", &filters.since)?,
+        until: time("until", &filters.until)?,
     };
     let limit = filters.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let found = blocking(&shared, move |collector| collector.list(&query, limit)).await?;
@@ -76,6 +76,7 @@ pub(crate) async fn show(
 ) -> Result<Json<Value>, Problem> {
     let found = find(&shared, &id, side.tenant).await?;
     record(&shared, "show", Some(&id), json!({ "id": id, "purpose": operator.purpose }), found.len()).await?;
+    some(&id, &found)?;
     let mut records = Vec::new();
     for one in found {
         let level = shared.collector.level(&one.entry);
@@ -101,6 +102,7 @@ pub(crate) async fn raw(
     let mut found = find(&shared, &id, side.tenant).await?;
     let asked = json!({ "id": id, "raw": side.side, "purpose": operator.purpose });
     record(&shared, "show", Some(&id), asked, found.len()).await?;
+    some(&id, &found)?;
     if found.len() > 1 {
         let ids: Vec<String> = found.iter().map(|one| one.event_id.to_string()).collect();
         let what = format!("{id:?} names {} records: {}", ids.len(), ids.join(", "));
@@ -113,16 +115,21 @@ pub(crate) async fn raw(
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
-/// All records that an id names, oldest first; at least one.
+/// All records that an id names, oldest first.
 async fn find(shared: &Shared, id: &str, tenant: Option<String>) -> Result<Vec<Found>, Problem> {
     let query = Query { id: Some(id.to_owned()), tenant, ..Query::default() };
     let mut found = blocking(shared, move |collector| collector.list(&query, SHOW_MAX)).await?;
-    if found.is_empty() {
-        let what = format!("no record has the event id or request id {id:?}");
-        return Err(Problem::new(StatusCode::NOT_FOUND, what, "a new record may take a second to arrive"));
-    }
     found.reverse();
     Ok(found)
+}
+
+/// Finding nothing was a look like any other: it is an error only after it was recorded.
+fn some(id: &str, found: &[Found]) -> Result<(), Problem> {
+    if !found.is_empty() {
+        return Ok(());
+    }
+    let what = format!("no record has the event id or request id {id:?}");
+    Err(Problem::new(StatusCode::NOT_FOUND, what, "a new record may take a second to arrive"))
 }
 
 /// The payload, or why it cannot be read: that is an answer, not a failure.
@@ -165,5 +172,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn failed(error: &CollectorError) -> Problem {
+    if let CollectorError::UnknownTenant(_) = error {
+        return Problem::new(StatusCode::NOT_FOUND, error.to_string(), "check the tenant's id");
+    }
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "see the collector's log")
 }

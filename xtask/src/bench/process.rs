@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 const TICKS_PER_SECOND: f64 = 100.0;
 const POLL: Duration = Duration::from_millis(20);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a process that nobody stopped has to end.
+const LAST_WAIT: Duration = Duration::from_secs(3);
 /// Where system daemons lie that are not in every user's PATH.
 const MORE_BIN_DIRS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
-/// A process of ours; dropped, it is killed.
+/// A process of ours; dropped, it is asked to end, and killed if it does not.
 pub(crate) struct Process {
     child: Child,
     name: String,
@@ -84,7 +86,18 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; both calls then do nothing.
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
+        // Asked first: a master that is killed leaves its workers behind.
+        let asked = send_signal(self.id(), "TERM").map(|()| Instant::now());
+        while asked.as_ref().is_ok_and(|at| at.elapsed() < LAST_WAIT) {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+        // It may have ended by now; both calls then do nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,0 +1,684 @@
+//! What passes the gateway passes unchanged, frame by frame, and the record is exactly that.
+//!
+//! Each test is named after what a recording proxy gets wrong: bytes that differ from the wire (invariant 3),
+//! streams held back, ends that leave no record (invariant 4), people, keys and prompts on a disk in the
+//! clear (invariants 8 and 12), looks that nobody can see afterwards (invariant 11).
+
+use crate::common::*;
+use crate::kill::TwoMachines;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, mpsc};
+
+const CHAT: &str = "/v1/chat/completions";
+const MODEL: &str = "llama-3-8b-instruct";
+
+fn chat(prompt: &str, stream: bool) -> Vec<u8> {
+    let body =
+        json!({ "model": MODEL, "stream": stream, "messages": [{ "role": "user", "content": prompt }] });
+    body.to_string().into_bytes()
+}
+
+/// The one record of a request, by the request id that the client gave it.
+fn only(site: &Site, request_id: &str) -> Value {
+    let mut records = site.shown(request_id);
+    assert_eq!(records.len(), 1, "{request_id} has one record");
+    records.remove(0)
+}
+
+fn assert_faithful(record: &Value) {
+    assert_eq!(record["payload"]["matches_commitments"], true, "{:#}", record["entry"]);
+}
+
+// --- the same bytes -------------------------------------------------------------------------------------
+
+#[test]
+fn recorded_bytes_are_those_of_the_wire() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let json = [("Content-Type", "application/json")];
+    let binary: Vec<u8> = (0..=255u8).cycle().take(5000).collect();
+    let missing = br#"{"model":"missing-model","messages":[]}"#;
+    let plain = chat("What is your refund policy?", false);
+    let stream = chat("What is your refund policy?", true);
+    let cases: [(&str, Vec<u8>, &[u8], &str, u16); 9] = [
+        ("plain", message("POST", CHAT, &json, &plain), &plain, "llm_request", 200),
+        ("chunked request", chunked_message(CHAT, &json, &plain, 7), &plain, "llm_request", 200),
+        ("chunked stream", message("POST", CHAT, &json, &stream), &stream, "llm_request", 200),
+        ("error body", message("POST", CHAT, &json, missing), missing, "llm_request", 404),
+        ("not JSON", message("POST", CHAT, &json, b"{\"mod"), b"{\"mod", "llm_request", 400),
+        ("binary, unknown path", message("POST", "/x/y?z=%00", &[], &binary), &binary, "request", 404),
+        ("empty body", message("GET", "/v1/models", &[], b""), b"", "request", 200),
+        ("empty answer", message("GET", "/health?deep=1", &[], b""), b"", "request", 200),
+        ("HEAD", message("HEAD", "/v1/models", &[], b""), b"", "request", 405),
+    ];
+    for (name, bytes, body, event_type, status) in cases {
+        let direct = request(address_of(&model.url), &bytes);
+        let answer = request(up.listen, &bytes);
+        assert_eq!((answer.status, direct.status), (status, status), "{name}");
+        assert_eq!(answer.body, direct.body, "{name}: the client has the model server's bytes");
+        let record = site.record(answer.event_id());
+        assert_eq!(record["entry"]["event_type"], event_type, "{name}");
+        assert_eq!(record["entry"]["http_status"], status, "{name}");
+        assert_eq!(record["entry"]["input"]["bytes"], body.len(), "{name}");
+        assert_eq!(record["entry"]["output"]["bytes"], answer.body.len(), "{name}");
+        assert_faithful(&record);
+        assert_eq!(site.raw(answer.event_id(), "request"), body, "{name}");
+        assert_eq!(site.raw(answer.event_id(), "response"), answer.body, "{name}");
+    }
+}
+
+#[test]
+fn a_body_too_large_to_hold_is_recorded_as_it_flows() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let body = chat(&"A long document. ".repeat(180_000), false);
+    assert!(body.len() > 3_000_000);
+    let json = [("Content-Type", "application/json"), ("X-Standin", "bytes=700000")];
+    for bytes in [message("POST", CHAT, &json, &body), chunked_message(CHAT, &json, &body, 100_000)] {
+        let answer = request(up.listen, &bytes);
+        assert_eq!(answer.status, 200, "{}", text(&answer.body));
+        assert!(answer.body.len() > 700_000 && !answer.broke_off);
+        let record = site.record(answer.event_id());
+        assert_faithful(&record);
+        assert_eq!(record["entry"]["input"]["bytes"], body.len());
+        assert!(record["entry"]["input"]["partial"].is_null(), "{}", record["entry"]);
+        assert_eq!(record["entry"]["input"]["content_type"], "application/json");
+        assert!(site.raw(answer.event_id(), "request") == body, "every byte of the request");
+        assert!(site.raw(answer.event_id(), "response") == answer.body, "every byte of the response");
+    }
+    let seen = model.log.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].body_sha256, seen[1].body_sha256, "the model server had the same bytes both times");
+}
+
+#[test]
+fn compressed_and_trailed_answers_are_kept_as_they_came() {
+    let body: Vec<u8> = (0..=255u8).rev().cycle().take(3000).collect();
+    let mut answer =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Encoding: gzip\r\n\
+        Trailer: X-Digest\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            .to_vec();
+    for chunk in body.chunks(999) {
+        answer.extend_from_slice(format!("{:X};ext=1\r\n", chunk.len()).as_bytes());
+        answer.extend_from_slice(chunk);
+        answer.extend_from_slice(b"\r\n");
+    }
+    answer.extend_from_slice(b"0\r\nX-Digest: abc\r\n\r\n");
+    let upstream = RawServer::answering(answer);
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let got =
+        request(up.listen, &message("POST", "/v1/audio/speech", &[("TE", "trailers")], b"\xff\xfe\x00"));
+    assert!(got.body == body, "no coding is undone on the way");
+    assert_eq!(got.header("content-encoding"), Some("gzip"));
+    let record = site.record(got.event_id());
+    assert_eq!(record["entry"]["status"], "completed");
+    assert_faithful(&record);
+    assert!(site.raw(got.event_id(), "response") == body);
+    assert_eq!(site.raw(got.event_id(), "request"), b"\xff\xfe\x00");
+}
+
+#[test]
+fn requests_of_one_connection_are_recorded_each() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let keep = |body: &[u8]| {
+        let text = text(&message("POST", CHAT, &[("Content-Type", "application/json")], body));
+        text.replace("Connection: close\r\n", "").into_bytes()
+    };
+    let (first, second) = (chat("first", false), chat("second", false));
+    let mut stream = send(up.listen, &[keep(&first), keep(&second)].concat());
+    let got = read_until(&mut stream, b"x-indelible-event-id");
+    drop(read_until_count(&mut stream, got, b"\"finish_reason\"", 2));
+    drop(stream);
+    up.wait_shipped();
+    let bodies: Vec<Vec<u8>> = requests_in(&site)
+        .iter()
+        .map(|entry| site.raw(entry["event_id"].as_str().unwrap(), "request"))
+        .collect();
+    assert_eq!(bodies, [first, second]);
+}
+
+fn read_until_count(stream: &mut TcpStream, mut got: Vec<u8>, needle: &[u8], count: usize) -> Vec<u8> {
+    let mut buffer = [0; 4096];
+    while got.windows(needle.len()).filter(|window| *window == needle).count() < count {
+        let read = stream.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "ended early: {}", text(&got));
+        got.extend_from_slice(&buffer[..read]);
+    }
+    got
+}
+
+fn requests_in(site: &Site) -> Vec<Value> {
+    site.entries().into_iter().filter(|entry| entry["status"].is_string()).collect()
+}
+
+// --- as they come ---------------------------------------------------------------------------------------
+
+#[test]
+fn a_stream_is_not_held_back_until_the_upstream_has_finished() {
+    // The upstream sends each frame only after the client has the one before.
+    let (release, released) = mpsc::sync_channel::<()>(0);
+    let released = Mutex::new(released);
+    let upstream = RawServer::start(move |stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).unwrap();
+        for frame in 0..5 {
+            released.lock().unwrap().recv().unwrap();
+            let data = format!("data: {{\"n\":{frame}}}\n\n");
+            write!(stream, "{:x}\r\n{data}\r\n", data.len()).unwrap();
+        }
+        released.lock().unwrap().recv().unwrap();
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let mut client = send(up.listen, &message("POST", CHAT, &[], &chat("count", true)));
+    let head = read_until(&mut client, b"\r\n\r\n");
+    assert!(text(&head).contains("x-indelible-event-id"), "the head comes before the first frame");
+    for frame in 0..5 {
+        release.send(()).unwrap();
+        let got = read_until(&mut client, format!("{{\"n\":{frame}}}\n\n").as_bytes());
+        assert!(!text(&got).contains(&format!("\"n\":{}", frame + 1)));
+    }
+    release.send(()).unwrap();
+    read_until(&mut client, b"0\r\n\r\n");
+}
+
+#[test]
+fn only_our_own_header_is_added_to_an_answer() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    for (method, path, body) in [
+        ("POST", CHAT, chat("hello", false)),
+        ("POST", CHAT, chat("hello", true)),
+        ("GET", "/v1/models", vec![]),
+    ] {
+        let bytes = message(method, path, &[("Content-Type", "application/json")], &body);
+        let without_date = |answer: &Answer| {
+            let mut headers: Vec<_> =
+                answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+            headers.sort();
+            headers
+        };
+        let direct = without_date(&request(address_of(&model.url), &bytes));
+        let (ours, passed): (Vec<_>, Vec<_>) = without_date(&request(up.listen, &bytes))
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("x-indelible-"));
+        assert_eq!(passed, direct, "{method} {path}");
+        assert_eq!(ours.len(), 1, "{ours:?}");
+    }
+}
+
+#[test]
+fn headers_of_one_connection_stay_on_it() {
+    let answer =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close, X-Secret-Hop\r\nX-Secret-Hop: 1\r\n\
+        Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nX-Other: kept\r\n\r\n{}";
+    let upstream = RawServer::answering(answer.to_vec());
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let headers = [
+        ("Connection", "X-Hop, keep-alive"),
+        ("X-Hop", "dropped"),
+        ("Keep-Alive", "timeout=9"),
+        ("Proxy-Authorization", "Basic eHg="),
+        ("Proxy-Connection", "close"),
+        ("Authorization", "Bearer sk-test-forwarded"),
+        ("X-Custom", "kept"),
+        ("Accept-Encoding", "br"),
+    ];
+    let got = request(up.listen, &message("POST", "/v1/any?q=1", &headers, b"{}"));
+    let sent = text(&upstream.requests()[0]).to_ascii_lowercase();
+    assert!(sent.starts_with("post /v1/any?q=1 http/1.1\r\n"), "{sent}");
+    for kept in ["authorization: bearer sk-test-forwarded", "x-custom: kept", "accept-encoding: br"] {
+        assert!(sent.contains(kept), "{kept} is forwarded: {sent}");
+    }
+    for dropped in ["x-hop", "keep-alive", "proxy-", "x-indelible"] {
+        assert!(!sent.contains(dropped), "{dropped} is not forwarded: {sent}");
+    }
+    assert!(sent.contains(&format!("host: {}", upstream.url.trim_start_matches("http://"))), "{sent}");
+    assert_eq!(got.header("x-other"), Some("kept"));
+    for dropped in ["x-secret-hop", "keep-alive", "proxy-authenticate"] {
+        assert_eq!(got.header(dropped), None, "{dropped} is not passed on");
+    }
+}
+
+// --- every end has its record ---------------------------------------------------------------------------
+
+#[test]
+fn a_client_that_hangs_up_before_the_head_is_recorded_as_cancelled() {
+    let (seen, noticed) = mpsc::sync_channel::<bool>(1);
+    let upstream = RawServer::start(move |stream| {
+        // Says nothing, and waits to be left alone: the model must not go on for nobody.
+        let left = matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_));
+        let _ = seen.send(left);
+    });
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let client = send(up.listen, &message("POST", CHAT, &[("X-Request-Id", "req-early")], &chat("x", true)));
+    wait_until("the upstream to be called", || !upstream.requests().is_empty());
+    drop(client);
+    assert!(noticed.recv().unwrap(), "the model server is told by its connection being closed");
+    let record = only(&site, "req-early");
+    assert_eq!(record["entry"]["status"], "cancelled", "{record:#}");
+    assert_eq!(record["entry"]["error_type"], "client_gone");
+    assert!(record["entry"]["http_status"].is_null());
+    assert_faithful(&record);
+}
+
+#[test]
+fn a_client_that_hangs_up_while_sending_is_recorded_as_cancelled() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let body = chat(&"long ".repeat(300_000), false);
+    for (id, sent) in [("req-upload-small", 1000), ("req-upload-large", 900_000)] {
+        let bytes = message("POST", CHAT, &[("X-Request-Id", id)], &body);
+        let head = bytes.len() - body.len();
+        let client = send(up.listen, &bytes[..head + sent]);
+        client.shutdown(Shutdown::Both).unwrap();
+        drop(client);
+        let record = only(&site, id);
+        assert_eq!(record["entry"]["status"], "cancelled", "{record:#}");
+        assert_eq!(record["entry"]["input"]["partial"], true, "{record:#}");
+        assert_faithful(&record);
+        let kept = site.raw(id, "request");
+        assert!(body.starts_with(&kept), "{id}: what came is a beginning of what was meant");
+    }
+    assert_eq!(model.log.count(), 0, "no request came whole");
+}
+
+#[test]
+fn a_client_that_hangs_up_in_mid_stream_is_recorded_with_what_it_got() {
+    let (seen, noticed) = mpsc::sync_channel::<bool>(1);
+    let upstream = RawServer::start(move |stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).unwrap();
+        stream.write_all(b"f\r\ndata: {\"n\":1}\n\n\r\n").unwrap();
+        let _ = seen.send(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)));
+    });
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let mut client =
+        send(up.listen, &message("POST", CHAT, &[("X-Request-Id", "req-mid")], &chat("x", true)));
+    read_until(&mut client, b"{\"n\":1}\n\n");
+    drop(client);
+    assert!(noticed.recv().unwrap(), "the model server's connection is closed");
+    let record = only(&site, "req-mid");
+    let entry = &record["entry"];
+    assert_eq!((&entry["status"], &entry["error_type"]), (&json!("cancelled"), &json!("client_gone")));
+    assert_eq!((&entry["output"]["partial"], &entry["output"]["bytes"]), (&json!(true), &json!(15)));
+    assert!(entry["detail"]["delivered_bytes"].is_null(), "all that came was delivered: {entry:#}");
+    assert_eq!(entry["http_status"], 200);
+    assert_faithful(&record);
+    assert_eq!(site.raw("req-mid", "response"), b"data: {\"n\":1}\n\n");
+}
+
+#[test]
+fn a_client_that_hangs_up_after_done_has_a_completed_record() {
+    let upstream = RawServer::start(|stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).unwrap();
+        stream.write_all(b"e\r\ndata: [DONE]\n\n\r\n").unwrap();
+        // The end of the body never comes.
+        let _ = stream.read(&mut [0; 16]);
+    });
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let mut client =
+        send(up.listen, &message("POST", CHAT, &[("X-Request-Id", "req-done")], &chat("x", true)));
+    read_until(&mut client, b"[DONE]\n\n");
+    drop(client);
+    let record = only(&site, "req-done");
+    assert_eq!(record["entry"]["status"], "completed", "{record:#}");
+    assert!(record["entry"]["output"]["partial"].is_null());
+    assert_faithful(&record);
+}
+
+#[test]
+fn an_upstream_that_stops_in_mid_stream_breaks_the_answer_and_is_recorded() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let headers = [("Content-Type", "application/json"), ("X-Standin", "stop=3")];
+    let bytes = message("POST", CHAT, &headers, &chat("hello", true));
+    let direct = request(address_of(&model.url), &bytes);
+    let answer = request(up.listen, &bytes);
+    assert!(direct.broke_off && answer.broke_off, "the client sees the same broken connection");
+    assert_eq!(answer.body, direct.body, "and everything that came before");
+    let record = site.record(answer.event_id());
+    assert_eq!(record["entry"]["status"], "upstream_error");
+    assert_eq!(record["entry"]["error_type"], "upstream_broke_off");
+    assert_eq!(record["entry"]["output"]["partial"], true);
+    assert_faithful(&record);
+    assert_eq!(site.raw(answer.event_id(), "response"), direct.body);
+
+    // The same where the length was announced.
+    let short = RawServer::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this".to_vec());
+    let other = Site::new();
+    let up = other.up(&short.url, &[]);
+    let answer = request(up.listen, &message("POST", CHAT, &[], &chat("hello", false)));
+    assert!(answer.broke_off);
+    let record = other.record(answer.event_id());
+    assert_eq!(record["entry"]["status"], "upstream_error", "{record:#}");
+    assert_eq!(record["entry"]["output"]["partial"], true);
+    assert_eq!(other.raw(answer.event_id(), "response"), b"only this");
+}
+
+#[test]
+fn an_upstream_that_is_silent_ends_in_a_timeout() {
+    let model = ModelServer::start();
+    let machines = TwoMachines::with(&model.url, "head_timeout_s = 1\nidle_timeout_s = 1", "");
+    let _collector = machines.start_collector();
+    let gateway = machines.start_gateway();
+    let site = &machines.site;
+    let json = ("Content-Type", "application/json");
+    let bytes = message("POST", CHAT, &[json, ("X-Standin", "hang")], &chat("x", false));
+    let answer = request(gateway.listen, &bytes);
+    assert_eq!(answer.status, 504);
+    let error: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert!(error["error"]["message"].as_str().unwrap().contains("did not answer within 1s"), "{error}");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("head_timeout_s"), "{error}");
+    let record = site.record(answer.event_id());
+    assert_eq!(
+        (&record["entry"]["status"], &record["entry"]["error_type"]),
+        (&json!("timeout"), &json!("head_timeout"))
+    );
+    assert_eq!(
+        site.raw(answer.event_id(), "response"),
+        answer.body,
+        "the gateway's own answer is recorded, too"
+    );
+
+    let bytes = message("POST", CHAT, &[json, ("X-Standin", "pace=60000")], &chat("x", true));
+    let answer = request(gateway.listen, &bytes);
+    assert!(answer.status == 200 && answer.broke_off);
+    let record = site.record(answer.event_id());
+    assert_eq!(
+        (&record["entry"]["status"], &record["entry"]["error_type"]),
+        (&json!("timeout"), &json!("idle_timeout"))
+    );
+    assert_eq!(record["entry"]["output"]["partial"], true);
+    assert_eq!(site.raw(answer.event_id(), "response"), answer.body);
+}
+
+// --- who it was, and that nobody can read it off a disk --------------------------------------------------
+
+const USER: &str = "jane.doe@example.com";
+const API_KEY: &str = "sk-live-4f9a8b7c6d5e4f3a2b1c";
+const SECRET_PROMPT: &str = "the heliotrope ledger of Aunt Wilhelmina";
+
+fn personal(request_id: &str) -> Vec<u8> {
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Authorization", &format!("Bearer {API_KEY}")),
+        ("X-User-Id", USER),
+        ("X-Session-Id", "session-7"),
+        ("X-Request-Id", request_id),
+        ("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("X-App-Version", "1.2.3"),
+        ("X-Environment", "staging"),
+        ("X-Stainless-Retry-Count", "1"),
+    ];
+    let target = format!("{CHAT}?api_key={API_KEY}&v=1");
+    message("POST", &target, &headers, &chat(SECRET_PROMPT, false))
+}
+
+#[test]
+fn who_called_stands_in_the_entry_as_pseudonyms() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let ids = ["req-1", "+49 170 1234567"].map(|id| request(up.listen, &personal(id)).event_id().to_owned());
+    let record = site.record(&ids[0]);
+    let entry = &record["entry"];
+    for (name, value) in [
+        ("session_id", "session-7"),
+        ("request_id", "req-1"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("span_id", "00f067aa0ba902b7"),
+        ("app_version", "1.2.3"),
+        ("environment", "staging"),
+        ("model", MODEL),
+        ("model_returned", MODEL),
+        ("usage_source", "provider"),
+    ] {
+        assert_eq!(entry[name], value, "{name}: {entry:#}");
+    }
+    assert_eq!(entry["attempt"], 2);
+    assert!(entry["subject_ref"].as_str().unwrap().starts_with("sub_"), "{entry:#}");
+    let key_id = entry["api_key_id"].as_str().unwrap();
+    assert!(key_id.starts_with("k:") && key_id.len() == 34, "{key_id}");
+    assert!(record["payload"]["request"]["target"].as_str().unwrap().ends_with("?api_key=REDACTED&v=1"));
+    assert_eq!(record["payload"]["originals"]["user_id"], USER, "who may read the payload may know");
+
+    let other = site.record(&ids[1]);
+    assert_eq!(other["entry"]["api_key_id"], entry["api_key_id"], "the same key has the same id");
+    assert_eq!(other["entry"]["subject_ref"], entry["subject_ref"]);
+    let hashed = other["entry"]["request_id"].as_str().unwrap();
+    assert!(hashed.starts_with("h:"), "a phone number does not stand in an entry: {hashed}");
+    assert_eq!(
+        site.shown("+49 170 1234567")[0]["entry"]["event_id"],
+        ids[1].as_str(),
+        "it is found all the same"
+    );
+
+    let entries = site.run(&["list", "--entries"]).stdout;
+    for personal in [USER, API_KEY, SECRET_PROMPT, "1234567", "127.0.0.1"] {
+        assert!(!text(&entries).contains(personal), "{personal} stands in an entry");
+    }
+}
+
+/// Nothing of a request or its answer stands in any file of the site: records, keys, spool, logs.
+fn assert_nothing_readable(site: &Site, answer: &Answer, when: &str) {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap();
+    let said = said["choices"][0]["message"]["content"].as_str().unwrap();
+    for needle in [API_KEY, SECRET_PROMPT, USER, said] {
+        let found = grep(site.dir.path(), needle.as_bytes());
+        assert!(found.is_empty(), "{when}: {needle:?} stands in {found:?}");
+    }
+}
+
+#[test]
+fn no_prompt_person_or_key_ever_stands_on_a_disk() {
+    let model = ModelServer::start();
+    let machines = TwoMachines::new(&model.url);
+    let site = &machines.site;
+    let mut gateway = machines.start_gateway();
+    let answer = request(gateway.listen, &personal("req-1"));
+    assert_eq!(answer.status, 200);
+    assert_nothing_readable(site, &answer, "in the spool");
+    let spooled = files_below(&site.dir.path().join("spool"));
+    assert!(!spooled.is_empty() && !spooled.iter().all(|path| std::fs::metadata(path).unwrap().len() < 500));
+    gateway.kill();
+    assert_nothing_readable(site, &answer, "after a crash");
+    let mut collector = machines.start_collector();
+    let mut gateway = machines.start_gateway();
+    let record = site.record(answer.event_id());
+    assert_eq!(record["payload"]["request"]["text"], text(&chat(SECRET_PROMPT, false)));
+    let _ = site.run(&["list", "--user", USER, "--purpose", SECRET_PROMPT]);
+    gateway.wait_shipped();
+    assert_nothing_readable(site, &answer, "at the collector");
+    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
+    assert_nothing_readable(site, &answer, "after a clean stop");
+}
+
+// --- looking at it --------------------------------------------------------------------------------------
+
+#[test]
+fn an_id_shows_all_its_records_and_says_when_it_cannot_tell_which() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let mut up = site.up(&model.url, &[]);
+    let ask = |id: &str, prompt: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Request-Id", id)];
+        request(up.listen, &message("POST", CHAT, &headers, &chat(prompt, false))).event_id().to_owned()
+    };
+    let ids: Vec<String> = ["one", "two", "three"].map(|prompt| ask("req-thrice", prompt)).into();
+    ask("req-other", "four");
+    up.wait_shipped();
+    for running in [true, false] {
+        if !running {
+            assert_eq!(up.stop(), 0);
+        }
+        let shown: Vec<String> = site
+            .shown("req-thrice")
+            .iter()
+            .map(|record| record["entry"]["event_id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(shown, ids, "oldest first, running: {running}");
+        let raw = site.run(&["show", "req-thrice", "--raw", "response"]);
+        assert_eq!(raw.status.code(), Some(3), "{}", text(&raw.stderr));
+        assert!(raw.stdout.is_empty());
+        for id in &ids {
+            assert!(text(&raw.stderr).contains(id), "names the event ids: {}", text(&raw.stderr));
+        }
+        assert!(text(&raw.stderr).contains("hint: "), "{}", text(&raw.stderr));
+        assert_eq!(site.raw(&ids[1], "request"), chat("two", false));
+        for arguments in [&["show", "req-nobody"][..], &["show", "req-nobody", "--raw", "request"]] {
+            let unknown = site.run(arguments);
+            assert_eq!(unknown.status.code(), Some(1), "{}", text(&unknown.stderr));
+            assert!(text(&unknown.stderr).contains("\"req-nobody\""), "{}", text(&unknown.stderr));
+        }
+    }
+}
+
+#[test]
+fn list_finds_by_user_session_model_type_and_time() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let mut up = site.up(&model.url, &[]);
+    let ask = |path: &str, headers: &[(&str, &str)], body: Value| {
+        let headers = [&[("Content-Type", "application/json")], headers].concat();
+        let answer = request(up.listen, &message("POST", path, &headers, body.to_string().as_bytes()));
+        assert_eq!(answer.status, 200, "{}", text(&answer.body));
+        answer.event_id().to_owned()
+    };
+    let chat = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
+    let jane = ask(CHAT, &[("X-User-Id", USER), ("X-Session-Id", "s-1")], chat("model-a"));
+    let john = ask(CHAT, &[("X-User-Id", "john"), ("X-Session-Id", "s-2")], chat("model-b"));
+    let embedding =
+        ask("/v1/embeddings", &[("X-User-Id", USER)], json!({ "model": "model-a", "input": "x" }));
+    up.wait_shipped();
+    let at = site.record(&john)["entry"]["timestamp"].as_str().unwrap().to_owned();
+    let cases: [(&[&str], &[&String]); 11] = [
+        (&[], &[&embedding, &john, &jane]),
+        (&["--user", USER], &[&embedding, &jane]),
+        (&["--user", "nobody@example.com"], &[]),
+        (&["--session", "s-2"], &[&john]),
+        (&["--model", "model-a"], &[&embedding, &jane]),
+        (&["--type", "embedding"], &[&embedding]),
+        (&["--type", "llm_request", "--user", USER], &[&jane]),
+        (&["--since", &at], &[&embedding, &john]),
+        (&["--until", &at], &[&jane]),
+        (&["--since", "2001-01-01", "--until", "2001-01-02"], &[]),
+        (&["--limit", "1"], &[&embedding]),
+    ];
+    for running in [true, false] {
+        if !running {
+            assert_eq!(up.stop(), 0);
+        }
+        for (filters, expected) in cases {
+            let answer = site.json(&[&["list", "--json", "--tenant", "default"], filters].concat());
+            let records = answer["records"].as_array().unwrap();
+            let found: Vec<&str> = records
+                .iter()
+                .map(|record| &record["entry"])
+                .filter(|entry| entry["event_type"] != "genesis")
+                .map(|entry| entry["event_id"].as_str().unwrap())
+                .collect();
+            assert_eq!(
+                found,
+                expected.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+                "{filters:?} {running}"
+            );
+        }
+        let bad = site.run(&["list", "--since", "yesterday"]);
+        assert_eq!(bad.status.code(), Some(2), "{}", text(&bad.stderr));
+        assert!(text(&bad.stderr).starts_with("error: since: not a moment in time"), "{}", text(&bad.stderr));
+    }
+}
+
+#[test]
+fn looks_give_the_same_whether_the_server_runs_or_not() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let mut up = site.up(&model.url, &[]);
+    let answer = request(up.listen, &personal("req-1"));
+    let id = answer.event_id().to_owned();
+    wait_until("the record to be signed", || site.record(&id)["level"] == "signed");
+    let looks: [&[&str]; 6] = [
+        &["show", &id, "--json"],
+        &["show", &id],
+        &["show", "req-1", "--json"],
+        &["show", &id, "--raw", "request"],
+        &["show", &id, "--raw", "response"],
+        &["list", "--json", "--tenant", "default"],
+    ];
+    let all = || looks.map(|look| text(&site.run(look).stdout));
+    let running = all();
+    assert_eq!(up.stop(), 0);
+    for (at, (running, stopped)) in running.into_iter().zip(all()).enumerate() {
+        assert!(!running.is_empty());
+        assert_eq!(running, stopped, "{:?}", looks[at]);
+    }
+    assert_eq!(site.verify().0, 0);
+}
+
+#[test]
+fn every_look_is_recorded_and_its_question_is_not_readable() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let mut up = site.up(&model.url, &[]);
+    let answer = request(up.listen, &personal("req-1"));
+    site.record(answer.event_id());
+    let purpose = "complaint of Aunt Wilhelmina no 4711";
+    let looks: [(&[&str], &str, u64); 7] = [
+        (&["list", "--user", USER], "list", 1),
+        (&["list", "--session", "no such session at all"], "list", 0),
+        (&["show", answer.event_id()], "show", 1),
+        (&["show", "req-1", "--json"], "show", 1),
+        (&["show", answer.event_id(), "--raw", "response"], "show", 1),
+        (&["show", "nobody knows this id"], "show", 0),
+        (&["show", "nobody knows this id", "--raw", "request"], "show", 0),
+    ];
+    let accesses = || {
+        let entries = site.entries_of("operations").into_iter();
+        entries.filter(|entry| entry["event_type"] == "access").collect::<Vec<_>>()
+    };
+    for running in [true, false] {
+        if !running {
+            assert_eq!(up.stop(), 0);
+        }
+        for (look, action, results) in looks {
+            let before = accesses().len();
+            let _ = site.run(&[look, &["--purpose", purpose]].concat());
+            let after = accesses();
+            assert_eq!(after.len(), before + 1, "{look:?} leaves one entry, running: {running}");
+            let entry = after.last().unwrap();
+            assert_eq!(
+                (&entry["action"], &entry["detail"]["results"]),
+                (&json!(action), &json!(results)),
+                "{look:?}"
+            );
+        }
+        for needle in [purpose, USER, "no such session", "nobody knows"] {
+            let found = grep(site.dir.path(), needle.as_bytes());
+            assert!(found.is_empty(), "{needle:?} stands in {found:?}");
+        }
+    }
+    let last = accesses().pop().unwrap();
+    let shown = &site.shown(last["event_id"].as_str().unwrap())[0];
+    let asked = shown["payload"]["originals"]["asked"].as_str().unwrap();
+    assert!(asked.contains(purpose) && asked.contains("nobody knows this id"), "{asked}");
+}
