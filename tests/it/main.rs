@@ -8,6 +8,7 @@
 mod bad_input;
 mod common;
 mod kill;
+mod limits;
 mod machines;
 mod tamper;
 mod wire;
