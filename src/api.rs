@@ -32,9 +32,11 @@ pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> 
         }
         let request = request.body(Empty::new()).map_err(Failure::new)?;
         let unreachable = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("the collector at {} does not answer", address.url)).detail(error)
+            Failure::new(format!("the collector at {} does not answer", address.url))
+                .detail(error)
+                .hint("does its certificate hold this address? indelible key init --name adds one")
         };
-        let answer = client.request(request).await.map_err(|error| unreachable(&error))?;
+        let answer = client.request(request).await.map_err(|error| unreachable(&causes(&error)))?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| unreachable(&error))?.to_bytes();
         Ok(Answer { status, body })
@@ -58,6 +60,14 @@ impl Answer {
         failure.hint = text("hint");
         Err(failure)
     }
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Percent-encodes a query value or path segment (RFC 3986 §2.3: unreserved characters stay).

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use indelible_os::durable::{self, MODE_SECRET, MODE_SHARED};
 use indelible_record::commitment::to_hex;
 use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,9 @@ pub(crate) fn withdraw(data: &Path) {
 /// The collector that runs on a data directory, if one does: its address and the operator's token.
 pub(crate) fn find(data: &Path) -> Result<Option<(Address, String)>, Failure> {
     let dir = data.join("run");
+    for name in ["collector.json", "operator.token"] {
+        check_owner(data, &dir.join(name))?;
+    }
     let path = dir.join("collector.json");
     let asked = Instant::now();
     let text = loop {
@@ -67,4 +71,14 @@ pub(crate) fn find(data: &Path) -> Result<Option<(Address, String)>, Failure> {
             .hint("records are read by the user that runs the collector")
     })?;
     Ok(Some((address, token.trim().to_owned())))
+}
+
+/// Whoever can write these files could have the operator's token sent to themselves.
+fn check_owner(data: &Path, path: &Path) -> Result<(), Failure> {
+    let (Ok(owner), Ok(file)) = (std::fs::metadata(data), std::fs::metadata(path)) else { return Ok(()) };
+    if file.uid() == owner.uid() && file.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} can be written by others than the owner of the data", path.display()))
+        .hint("remove DIR/run and start the collector again"))
 }

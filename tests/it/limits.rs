@@ -46,3 +46,38 @@ fn a_missing_signing_key_is_refused_and_never_replaced() {
     assert!(site.run(&["list"]).status.success());
     assert_eq!(site.verify().0, 0);
 }
+
+#[test]
+fn a_request_that_is_all_headers_is_recorded_and_keeps_nobody_waiting() {
+    let (site, model) = (Site::new(), ModelServer::start());
+    let mut up = site.up(&model.url, &[]);
+    let mut bytes = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n".to_vec();
+    for _ in 0..63 {
+        bytes.extend_from_slice(b"via: ");
+        bytes.extend_from_slice(&[0xff; 4000]);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"content-type: ");
+    bytes.extend_from_slice(&b"\\".repeat(100_000));
+    bytes.extend_from_slice(b"\r\n\r\n{}");
+    let answer = request(up.listen, &bytes);
+    let record = site.record(answer.event_id());
+    assert_eq!(record["payload"]["request"]["headers"][0][0], "(headers left out)", "{record:#}");
+    assert_eq!(site.raw(answer.event_id(), "request"), b"{}");
+    assert_eq!(up.stop(), 0, "{}", up.log());
+    assert_eq!(site.verify().0, 0);
+}
+
+#[test]
+fn a_missing_vault_is_refused_and_never_replaced() {
+    let (site, model) = (Site::new(), ModelServer::start());
+    assert_eq!(site.up(&model.url, &[]).stop(), 0);
+    let vault = site.keys.join("vault.slots");
+    let kept = std::fs::read(&vault).unwrap();
+    std::fs::remove_file(&vault).unwrap();
+    let refused = site.run(&["list"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
+    assert!(!vault.exists());
+    std::fs::write(&vault, kept).unwrap();
+    assert!(site.run(&["list"]).status.success());
+}

@@ -412,6 +412,61 @@ fn an_upstream_that_is_silent_ends_in_a_timeout() {
     assert_eq!(site.raw(answer.event_id(), "response"), answer.body);
 }
 
+#[test]
+fn a_request_under_way_when_the_gateway_is_killed_is_recorded_as_interrupted() {
+    // A large piece, which is spooled at once, then silence.
+    let piece = "x".repeat(100_000);
+    let sent = piece.clone();
+    let upstream = RawServer::start(move |stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).unwrap();
+        write!(stream, "{:x}\r\n{sent}\r\n", sent.len()).unwrap();
+        let _ = stream.read(&mut [0; 16]);
+    });
+    let site = Site::new();
+    let mut up = site.up(&upstream.url, &[]);
+    let body = chat("unfinished", true);
+    let mut client = send(up.listen, &message("POST", CHAT, &[("X-Request-Id", "req-killed")], &body));
+    let head = read_until(&mut client, b"\r\n\r\n");
+    let received = head.len() + read_until_count(&mut client, Vec::new(), b"x", 70_000).len();
+    assert!(received > 70_000);
+    up.kill();
+    drop(client);
+    let _up = site.up(&upstream.url, &[]);
+    let record = only(&site, "req-killed");
+    assert_eq!(record["entry"]["status"], "interrupted", "{:#}", record["entry"]);
+    assert_eq!(record["entry"]["output"]["partial"], true);
+    assert_faithful(&record);
+    assert_eq!(
+        site.raw("req-killed", "request"),
+        body,
+        "the start was written before the upstream was called"
+    );
+    let kept = site.raw("req-killed", "response");
+    assert!(kept.len() > 30_000 && piece.as_bytes().starts_with(&kept), "{} bytes survived", kept.len());
+}
+
+#[test]
+fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let up = site.up(&model.url, &[]);
+    let body = chat("may I?", false);
+    let bytes =
+        message("POST", CHAT, &[("Content-Type", "application/json"), ("Expect", "100-continue")], &body);
+    let head = bytes.len() - body.len();
+    let mut client = send(up.listen, &bytes[..head]);
+    read_until(&mut client, b"100 Continue\r\n\r\n");
+    client.write_all(&bytes[head..]).unwrap();
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).unwrap();
+    let answer = parse_answer(&got);
+    assert_eq!(answer.status, 200);
+    site.record(answer.event_id());
+    assert_eq!(site.raw(answer.event_id(), "request"), body);
+}
+
 // --- who it was, and that nobody can read it off a disk --------------------------------------------------
 
 const USER: &str = "jane.doe@example.com";

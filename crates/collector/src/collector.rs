@@ -7,7 +7,7 @@ use crate::receive::{self, BatchError};
 use crate::sequencer::{Command, Sequencer, lock};
 use crate::state::State;
 use crate::{CollectorError, draft};
-use indelible_ledger::Checkpoint;
+use indelible_ledger::{Checkpoint, Hash};
 use indelible_os::clock::{self, Utc};
 use indelible_os::durable::FsDir;
 use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
@@ -94,6 +94,10 @@ impl Collector {
         }
         let spool_keys = keys.spool_keys()?;
         let head = Head::read(&KeyStore::head_path(keys.dir()))?;
+        if !head.notes().is_empty() && !keys.dir().join("vault.slots").exists() {
+            let what = "the vault is missing: without it no payload recorded so far can be read";
+            return Err(CollectorError::Refused(what.to_owned()));
+        }
         let (wal, state) = recover(&dir, &keys, &head)?;
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
         let sequencer = Sequencer::start(config.clone(), dir, wal, state, vault.clone(), head)?;
@@ -296,6 +300,7 @@ fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, St
         let record = Record::parse(frame.kind, frame.body)
             .ok_or_else(|| damaged("a frame of no known form".to_owned()))?;
         let place = Ref { file_no: at.file_no, offset: at.offset };
+        check_unsigned(&state.borrow(), &record).map_err(damaged)?;
         state.borrow_mut().apply(&record, place).map_err(|misfit| damaged(misfit.0))
     };
     // Nothing is cut when what would be left is less than what was signed.
@@ -324,6 +329,26 @@ fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, St
         tracing::warn!(file, bytes, "cut a torn tail: the process or the machine stopped while writing");
     }
     Ok((wal, state))
+}
+
+/// An entry behind the head was never read back and signed. It must at least be one that this program
+/// makes, in its place: what is signed once can never be taken back.
+fn check_unsigned(state: &State, record: &Record<'_>) -> Result<(), String> {
+    let Record::Entry { tenant, entry, .. } = record else { return Ok(()) };
+    let (size, awaited, last_leaf) = state
+        .ledger(tenant)
+        .map_or((0, 0, Hash::ZERO), |ledger| (ledger.size(), ledger.awaited_size(), ledger.last_leaf()));
+    if size < awaited {
+        return Ok(());
+    }
+    let entry = Entry::parse(entry).map_err(|error| error.to_string())?;
+    if entry.tenant_id != *tenant || entry.seq != size || entry.prev_hash != last_leaf.to_string() {
+        return Err(format!(
+            "an entry that does not follow entry {} of ledger {tenant}",
+            size.saturating_sub(1)
+        ));
+    }
+    Ok(())
 }
 
 /// What is wrong when a ledger is shorter than its head.

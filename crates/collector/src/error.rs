@@ -43,6 +43,9 @@ pub enum CollectorError {
     /// The signer failed, or made something that does not verify.
     #[error("cannot sign: {0}")]
     Sign(String),
+    /// What a source reported makes no entry. Nothing was written.
+    #[error("makes no entry: {0}")]
+    Unfit(String),
     /// The collector has stopped; a restart recovers.
     #[error("the collector has stopped: {0}")]
     Stopped(String),

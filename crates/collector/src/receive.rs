@@ -151,6 +151,9 @@ fn open_frame(
 
 fn parse_content(kind: Kind, plain: &[u8]) -> Result<Content, String> {
     let (meta, piece) = payload::split(plain).map_err(|error| error.to_string())?;
+    if meta.len() > payload::SOURCE_META_MAX_BYTES {
+        return Err("meta over the size limit".to_owned());
+    }
     // Unpacked here once, so that a piece that cannot be read is refused while the source still has it.
     payload::unpack(piece).map_err(|error| format!("piece: {error}"))?;
     let piece = piece.to_vec();

@@ -412,6 +412,11 @@ impl Sequencer {
                 Ok(Some(receipt)) if receipts => made.push(receipt),
                 Ok(_) => {}
                 Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(BatchError::Full(why))),
+                // One source's fault, and nothing of it was written: the others go on.
+                Err(CollectorError::Log(error @ LogError::TooLarge(_))) => {
+                    return Ok(Err(BatchError::Malformed(error.to_string())));
+                }
+                Err(CollectorError::Unfit(what)) => return Ok(Err(BatchError::Malformed(what))),
                 Err(error) => return Err(error),
             }
         }
@@ -556,8 +561,14 @@ impl Sequencer {
         let mut output = Committer::new(random()?);
         let mut reader = WalReader::new(&self.dir.wal());
         for place in &refs {
-            let Some(found) = reader.part(*place, &tenant, event_id, &mut lock(&self.vault))? else {
-                continue;
+            let found = match reader.part(*place, &tenant, event_id, &mut lock(&self.vault)) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // What cannot be read did not survive. Its key may be gone, and that must stop nobody.
+                Err(error) => {
+                    tracing::warn!(%event_id, %error, "a part of an interrupted request cannot be read");
+                    continue;
+                }
             };
             match found.stream {
                 Stream::Input => input.update(&found.bytes),
@@ -711,7 +722,7 @@ impl Sequencer {
         entry.prev_hash = ledger.last_leaf().to_string();
         entry.timestamp = clock::now().to_string();
         entry.event_id = event_id.to_string();
-        let bytes = entry.to_bytes().map_err(|error| CollectorError::Sign(error.to_string()))?;
+        let bytes = entry.to_bytes().map_err(|error| CollectorError::Unfit(error.to_string()))?;
         let leaf = leaf_hash(&bytes);
         self.append(&Record::Entry { origin, event_id, tenant: &tenant, refs, entry: &bytes, part })?;
         Ok(Receipt { event_id, seq: entry.seq, leaf_hash: leaf.to_string(), level: "logged".to_owned() })

@@ -59,7 +59,9 @@ impl Proxy {
     ) -> Response<ResponseBody> {
         let accepted = Instant::now();
         let event_id = Uuid::now_v7();
-        let Some(route) = self.config.route(request.uri().path()) else {
+        // `OPTIONS *` names the server as a whole.
+        let path = request.uri().path();
+        let Some(route) = self.config.route(if path.starts_with('/') { path } else { "/" }) else {
             // Unreachable by Config::validate, which wants a route for "/"; `*` and authority forms remain.
             return own(
                 StatusCode::NOT_FOUND,

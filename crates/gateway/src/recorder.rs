@@ -5,7 +5,7 @@
 
 use crate::config::{Config, FailMode, Mode, Route};
 use indelible_os::clock;
-use indelible_record::event::{End, Gap, SourceNotice, Start};
+use indelible_record::event::{End, Gap, Private, SourceNotice, Start};
 use indelible_record::payload;
 use indelible_record::shipping::Acknowledged;
 use indelible_spool::shared::SharedLog;
@@ -16,6 +16,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+/// More meta than this is not kept whole; the collector takes up to twice as much.
+const META_KEPT_BYTES: usize = payload::SOURCE_META_MAX_BYTES / 2;
+/// A longer target is left out of a record that is too full.
+const TARGET_KEPT_BYTES: usize = 16 << 10;
 
 /// What a record has to be before an answer may go on.
 pub enum Wait {
@@ -108,10 +113,14 @@ impl Recorder {
                 return Err(Refused::CollectorAway(away.as_secs()));
             }
         }
-        let (first, more) = piece.split_at(piece.len().min(payload::PIECE_MAX_BYTES));
-        let body = payload::pack(&to_json(start), first);
-        let admitted = self.log.append(Kind::Start, event_id.as_bytes(), &[&body], Claim::Admit);
-        match admitted.and_then(|at| self.piece(Kind::Input, event_id, more).map(|()| at)) {
+        let mut meta = to_json(start);
+        if meta.len() > META_KEPT_BYTES {
+            let mut start = start.clone();
+            leave_out(&mut start.private, meta.len());
+            meta = to_json(&start);
+        }
+        let body = payload::pack(&meta, piece);
+        match self.log.append(Kind::Start, event_id.as_bytes(), &[&body], Claim::Admit) {
             Ok(at) => Ok(Some(at.seq)),
             Err(error) if route.fail == FailMode::Open => {
                 self.count_gap(route, &error);
@@ -133,7 +142,13 @@ impl Recorder {
 
     /// Records an end, with the last of the response body.
     pub fn end(&self, event_id: Uuid, end: &End, piece: &[u8]) -> Result<u64, LogError> {
-        let body = payload::pack(&to_json(end), piece);
+        let mut meta = to_json(end);
+        if meta.len() > META_KEPT_BYTES {
+            let mut end = end.clone();
+            leave_out(&mut end.private, meta.len());
+            meta = to_json(&end);
+        }
+        let body = payload::pack(&meta, piece);
         self.log.append(Kind::End, event_id.as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
     }
 
@@ -212,6 +227,21 @@ impl Recorder {
 
     fn shipping(&self) -> std::sync::MutexGuard<'_, Shipping> {
         self.shipping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leaves headers, types and words out of a record that is full of them, and says so. Bodies are never
+/// touched; this is what surrounds them, and a peer that sends half a megabyte of it must not keep the
+/// record of everyone else waiting.
+fn leave_out(private: &mut Private, bytes: usize) {
+    private.headers = vec![("(headers left out)".to_owned(), format!("{bytes} bytes of meta"))];
+    private.input_type = None;
+    private.output_type = None;
+    private.error = None;
+    private.usage = None;
+    if private.target.as_ref().is_some_and(|target| target.len() > TARGET_KEPT_BYTES) {
+        private.target =
+            Some(format!("(left out: {} bytes)", private.target.as_ref().map_or(0, String::len)));
     }
 }
 

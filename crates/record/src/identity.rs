@@ -33,9 +33,9 @@ fn is_of_our_own_form(text: &str) -> bool {
     ["h:", "k:", "sub_"].iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Keys and tokens by the shape that their issuers gave them.
+/// Keys and tokens by the shape that their issuers gave them, also behind a prefix such as `key:`.
 fn looks_like_secret(text: &str) -> bool {
-    const PREFIXES: [&str; 12] = [
+    const PREFIXES: [&str; 17] = [
         "sk-",
         "sk_",
         "pk_",
@@ -48,48 +48,55 @@ fn looks_like_secret(text: &str) -> bool {
         "AKIA",
         "AIza",
         "glpat-",
+        "hf_",
+        "gsk_",
+        "xai-",
+        "nvapi-",
+        "ya29.",
     ];
-    // A JSON web token: three base64url parts, the first of which begins `{"`.
-    let is_jwt = text.starts_with("eyJ") && text.matches('.').count() == 2;
-    is_jwt || PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+    text.split([':', '/']).any(|part| {
+        // A JSON web token: three base64url parts, the first of which begins `{"`.
+        let is_jwt = part.starts_with("eyJ") && part.matches('.').count() == 2;
+        is_jwt || PREFIXES.iter().any(|prefix| part.starts_with(prefix))
+    })
 }
 
 /// Phone, card, account and social-security numbers: nine digits or more in a row, where separators
-/// that people write into such numbers do not break the row. Hex identifiers (UUIDs, digests) and
-/// dates are not numbers of a person.
+/// that people write into such numbers do not break the row. Hex identifiers (UUIDs, digests) are not
+/// numbers of a person.
 fn holds_personal_number(text: &str) -> bool {
-    if is_hex_identifier(text) {
-        return false;
-    }
-    let mut digits = 0;
-    for byte in text.bytes() {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b'-' | b'.' | b'/' => {}
-            _ => digits = 0,
-        }
-        if digits >= 9 {
-            return true;
-        }
-    }
-    false
+    text.split([':', '/', '_']).any(|part| {
+        let mut digits = 0;
+        !is_hex_identifier(part)
+            && part.bytes().any(|byte| {
+                digits = match byte {
+                    b'0'..=b'9' => digits + 1,
+                    b'-' | b'.' => digits,
+                    _ => 0,
+                };
+                digits >= 9
+            })
+    })
 }
 
-fn is_hex_identifier(text: &str) -> bool {
-    let hex = text.rsplit(['_', ':', '/']).next().unwrap_or(text);
+/// Sixteen hex digits or more, letters well among them: chance makes few letters rare, and a person's number
+/// with a letter behind it is no identifier.
+fn is_hex_identifier(part: &str) -> bool {
+    const LETTERS_MIN: usize = 3;
     // `chatcmpl-<uuid>`, `req-<hex>`: what stands behind the prefix decides.
-    let hex = match hex.split_once('-') {
+    let hex = match part.split_once('-') {
         Some((prefix, rest)) if !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_lowercase()) => rest,
-        _ => hex,
+        _ => part,
     };
     let digits: Vec<u8> = hex.bytes().filter(|b| *b != b'-').collect();
     digits.len() >= 16
-        && digits.iter().all(|b| b.is_ascii_hexdigit())
-        && digits.iter().any(|b| !b.is_ascii_digit())
+        && digits.iter().all(u8::is_ascii_hexdigit)
+        && digits.iter().filter(|b| !b.is_ascii_digit()).count() >= LETTERS_MIN
 }
 
 fn is_ip_address(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
+    let is = |part: &str| part.parse::<std::net::IpAddr>().is_ok();
+    is(text) || text.parse::<std::net::SocketAddr>().is_ok() || text.split([':', '/', '_']).any(is)
 }
 
 #[cfg(test)]
@@ -126,6 +133,11 @@ mod tests {
             "4111-1111-1111-1111",
             "user/447911123456",
             "192.168.17.4",
+            "user:10.0.0.1",
+            "key:sk-proj-abcdefgh",
+            "hf_abcdefghijklmnop",
+            "447911123456:4bf92f3577b34da6",
+            "4111111111111111a",
             "2001:db8::1",
             "sk-proj-abcdefghijklmnop",
             "h:0123456789abcdef0123456789abcdef",

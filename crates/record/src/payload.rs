@@ -12,6 +12,8 @@ use std::io;
 pub const PIECE_MAX_BYTES: usize = 1 << 20;
 /// Most bytes of meta in one frame.
 pub const META_MAX_BYTES: usize = 1 << 20;
+/// Most bytes of meta that a source sends: the collector adds what an entry may not hold to it.
+pub const SOURCE_META_MAX_BYTES: usize = META_MAX_BYTES / 2;
 
 /// Below this, compressing costs more than it saves.
 const COMPRESS_MIN_BYTES: usize = 128;
@@ -65,7 +67,8 @@ pub fn split(body: &[u8]) -> io::Result<(&[u8], &[u8])> {
 pub fn unpack(piece: &[u8]) -> io::Result<Vec<u8>> {
     match piece.split_first() {
         None => Ok(Vec::new()),
-        Some((0, bytes)) => Ok(bytes.to_vec()),
+        Some((0, bytes)) if bytes.len() <= PIECE_MAX_BYTES => Ok(bytes.to_vec()),
+        Some((0, _)) => Err(io::Error::new(io::ErrorKind::InvalidData, "piece over the size limit")),
         Some((1, frame)) => zstd::bulk::decompress(frame, PIECE_MAX_BYTES),
         Some((other, _)) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, format!("unknown piece form {other}")))
@@ -109,5 +112,6 @@ mod tests {
     fn a_bomb_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; PIECE_MAX_BYTES + 1], 1).unwrap();
         assert!(unpack(&[&[1][..], &bomb].concat()).is_err());
+        assert!(unpack(&vec![0; PIECE_MAX_BYTES + 2]).is_err());
     }
 }

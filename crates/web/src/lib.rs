@@ -31,6 +31,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 /// How long running requests may take to end at shutdown.
@@ -44,7 +45,12 @@ pub(crate) struct Shared {
     /// Names that a request's `Host` may have: guards a loopback listener against web pages that
     /// rebind their own name to it.
     pub(crate) loopback_only: bool,
+    /// Batches being read at once: bounds memory at this many times their largest size.
+    pub(crate) uploads: Arc<Semaphore>,
 }
+
+/// Batches being read at once.
+const UPLOADS_MAX: usize = 4;
 
 /// Serves the collector until `shutdown` is ready.
 pub async fn serve(
@@ -55,7 +61,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let loopback_only = tls.is_none();
-    let shared = Shared { collector, token: Arc::new(token), loopback_only };
+    let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
+    let shared = Shared { collector, token: Arc::new(token), loopback_only, uploads };
     let router = Router::new()
         .route(indelible_record::shipping::FRAMES_PATH, post(sources::take_frames))
         .route("/v1/records", get(records::list))

@@ -8,7 +8,12 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use indelible_collector::BatchError;
 use indelible_net::server::Peer;
+use std::time::Duration;
+
 use indelible_record::shipping::{ACKNOWLEDGED_HEADER, Ack, Acknowledged, BATCH_MAX_BYTES, RECEIPTS_HEADER};
+
+/// A batch that has not arrived by then is given up; the source sends it again.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn take_frames(
     State(shared): State<Shared>,
@@ -29,7 +34,13 @@ pub(crate) async fn take_frames(
         .transpose()
         .map_err(|what| Problem::new(StatusCode::BAD_REQUEST, what, "the header is: SEQ TOKEN"))?;
     let receipts = headers.get(RECEIPTS_HEADER).is_some_and(|value| value == "1");
-    let bytes = to_bytes(body, BATCH_MAX_BYTES).await.map_err(|error| {
+    let slow = || Problem::new(StatusCode::REQUEST_TIMEOUT, "the batch came too slowly", "it is sent again");
+    let reading = async {
+        let permit = shared.uploads.acquire().await;
+        (to_bytes(body, BATCH_MAX_BYTES).await, permit)
+    };
+    let (bytes, _permit) = tokio::time::timeout(UPLOAD_TIMEOUT, reading).await.map_err(|_| slow())?;
+    let bytes = bytes.map_err(|error| {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string(), "send smaller batches")
     })?;
     let outcome = shared.collector.receive(&bytes, Some(name), acknowledged, receipts).await;
