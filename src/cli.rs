@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Outcome};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+#[cfg(all(feature = "gateway", feature = "collector"))]
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -55,6 +56,7 @@ pub(crate) struct Common {
 
 impl Common {
     /// The data directory.
+    #[cfg(feature = "collector")]
     pub(crate) fn data(&self) -> PathBuf {
         self.data.clone().unwrap_or_else(|| PathBuf::from("./indelible-data"))
     }

@@ -84,6 +84,7 @@ pub(crate) struct RouteSection {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "collector"), allow(dead_code))] // One file may hold both sections.
 pub(crate) struct CollectorSection {
     #[serde(default = "collector_listen")]
     pub(crate) listen: SocketAddr,

@@ -1,5 +1,6 @@
 //! `indelible`: a table of contents of the subcommands.
 
+#[cfg(feature = "collector")]
 mod api;
 mod cli;
 #[cfg(feature = "collector")]
@@ -14,6 +15,7 @@ mod key;
 mod logging;
 #[cfg(feature = "collector")]
 mod records;
+#[cfg(feature = "collector")]
 mod run_dir;
 mod shutdown;
 #[cfg(all(feature = "gateway", feature = "collector"))]

@@ -324,12 +324,10 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Files below `dir` that hold `needle`.
-pub fn grep(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
-    let holds = |path: &PathBuf| {
-        std::fs::read(path).unwrap_or_default().windows(needle.len()).any(|window| window == needle)
-    };
-    files_below(dir).into_iter().filter(holds).collect()
+/// Files below `dir` that hold `needle`. The tool of that name is many times faster than a debug build.
+pub fn grep(dir: &Path, needle: &str) -> Vec<PathBuf> {
+    let found = Command::new("grep").args(["-rsalF", "-e", needle]).arg(dir).output().unwrap();
+    text(&found.stdout).lines().map(PathBuf::from).collect()
 }
 
 /// All files below `dir`, in order. One that goes away meanwhile is passed over.

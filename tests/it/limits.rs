@@ -51,7 +51,9 @@ fn a_missing_signing_key_is_refused_and_never_replaced() {
 fn a_request_that_is_all_headers_is_recorded_and_keeps_nobody_waiting() {
     let (site, model) = (Site::new(), ModelServer::start());
     let mut up = site.up(&model.url, &[]);
-    let mut bytes = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n".to_vec();
+    let mut bytes =
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n"
+            .to_vec();
     for _ in 0..63 {
         bytes.extend_from_slice(b"via: ");
         bytes.extend_from_slice(&[0xff; 4000]);

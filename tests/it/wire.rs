@@ -536,10 +536,11 @@ fn who_called_stands_in_the_entry_as_pseudonyms() {
 
 /// Nothing of a request or its answer stands in any file of the site: records, keys, spool, logs.
 fn assert_nothing_readable(site: &Site, answer: &Answer, when: &str) {
+    assert!(!grep(site.dir.path(), "INDELOG").is_empty(), "what does stand there is found");
     let said: Value = serde_json::from_slice(&answer.body).unwrap();
     let said = said["choices"][0]["message"]["content"].as_str().unwrap();
     for needle in [API_KEY, SECRET_PROMPT, USER, said] {
-        let found = grep(site.dir.path(), needle.as_bytes());
+        let found = grep(site.dir.path(), needle);
         assert!(found.is_empty(), "{when}: {needle:?} stands in {found:?}");
     }
 }
@@ -728,7 +729,7 @@ fn every_look_is_recorded_and_its_question_is_not_readable() {
             );
         }
         for needle in [purpose, USER, "no such session", "nobody knows"] {
-            let found = grep(site.dir.path(), needle.as_bytes());
+            let found = grep(site.dir.path(), needle);
             assert!(found.is_empty(), "{needle:?} stands in {found:?}");
         }
     }

@@ -60,6 +60,8 @@ pub enum End {
     Open,
     /// A frame was cut short or scattered by a crash. Nothing in the rest says that it was ever synced.
     Torn,
+    /// The next frame was caught while it was being written, and is good by now: someone writes here.
+    Growing,
 }
 
 impl FileReader {
@@ -186,6 +188,27 @@ impl FileReader {
     /// its sequence number and no `close`. Power loss may keep any subset of unsynced sectors, so good
     /// frames of the same unsynced batch can well stand behind a torn one; they go with it.
     pub fn judge_end(&mut self, closed: bool, last: bool) -> Result<End, LogError> {
+        match self.judge(closed, last) {
+            // Read again only now: what the rest of the file vouched for was written before it was vouched for.
+            Err(LogError::Damaged { .. }) if !closed && self.is_good_by_now()? => Ok(End::Growing),
+            judged => judged,
+        }
+    }
+
+    /// Whether a frame stands at this place, read afresh.
+    fn is_good_by_now(&self) -> Result<bool, LogError> {
+        let context = || LogError::io(format!("cannot read {}", self.name));
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let read = self.file.read_at(&mut header, self.offset()).map_err(context())?;
+        let Ok((_, _, len)) = frame::parse_header(&header[..read], &self.header.file_id) else {
+            return Ok(false);
+        };
+        let mut whole = vec![0; len + FRAME_OVERHEAD_BYTES];
+        let read = self.file.read_at(&mut whole, self.offset()).map_err(context())?;
+        Ok(frame::parse(&whole[..read], &self.header.file_id).is_ok())
+    }
+
+    fn judge(&mut self, closed: bool, last: bool) -> Result<End, LogError> {
         let at = self.offset();
         if all_zero(&*self.file, &self.name, at)? {
             let bare = self.file.len().map_err(LogError::io("cannot stat"))? == at;

@@ -180,6 +180,9 @@ impl LogWriter {
                 writer.closed_bytes += len;
                 continue;
             }
+            if end == End::Growing {
+                return Err(LogError::damaged(name, offset, "the file changes while it is being read"));
+            }
             if end == End::Untrimmed {
                 file.file().truncate(offset).map_err(LogError::io(format!("cannot trim {name}")))?;
                 writer.closed_bytes += offset;

@@ -10,6 +10,7 @@ use indelible_os::sim::SimDir;
 use indelible_spool::frame::{FileHeader, Frame, Kind, Role};
 use indelible_spool::seal::{SealedBy, SpoolPrivateKey};
 use indelible_spool::shared::SharedLog;
+use indelible_spool::reader::{End, FileReader};
 use indelible_spool::tail::Tail;
 use indelible_spool::writer::{Claim, LogWriter, Options, Position, Recovered, SealTo};
 use indelible_spool::{LogError, reader};
@@ -304,4 +305,31 @@ fn sealed_log(dir: &SimDir) -> (SpoolPrivateKey, SharedLog) {
     let options = Options { role: Role::Spool, limit_bytes: None, file_bytes: 16 << 10, seal: Some(seal) };
     let (writer, _) = LogWriter::open(Arc::new(dir.clone()), options, |_, _, _| Ok(()), || 0).unwrap();
     (private, SharedLog::start(writer).unwrap())
+}
+
+#[test]
+fn a_reader_beside_the_writer_does_not_take_a_frame_in_the_making_for_damage() {
+    let dir = SimDir::new();
+    let (mut writer, _, _) = open(&dir).unwrap();
+    for n in 0..2 {
+        writer.append(Kind::Taken, &[&body(n, 500)], Claim::Admit).unwrap();
+    }
+    writer.sync().unwrap();
+    let name = reader::file_name(1, "wal");
+    let whole = dir.bytes(&name).unwrap();
+    let read = || {
+        // Caught when half of the second frame was written.
+        dir.tamper(&name, |bytes| bytes[800..900].fill(0));
+        let mut file = FileReader::open(&dir, &name).unwrap().unwrap();
+        let mut frames = 0;
+        while file.next_frame().unwrap().is_some() {
+            frames += 1;
+        }
+        assert_eq!(frames, 1);
+        file
+    };
+    let mut file = read();
+    dir.tamper(&name, |bytes| bytes.clone_from(&whole));
+    assert_eq!(file.judge_end(false, true).unwrap(), End::Growing);
+    assert!(matches!(read().judge_end(false, true), Err(LogError::Damaged { .. })), "what stays bad is damage");
 }

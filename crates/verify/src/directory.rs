@@ -296,7 +296,8 @@ impl Checker<'_> {
                 self.broken(path, None, "the file was closed, but its end is not covered by a signature");
             }
             End::Closed => {}
-            End::Open | End::Torn | End::Untrimmed if self.running => {}
+            End::Open | End::Torn | End::Untrimmed | End::Growing if self.running => {}
+            End::Growing => self.unsure(path, None, "the file changes while it is being read"),
             End::Untrimmed => {
                 self.unsure(path, None, "stopped while closing the file; start the collector again")
             }
@@ -548,6 +549,7 @@ fn check_spool_file(
             Some((Verdict::Unsure, "the file was not closed: the gateway was killed; start it again"))
         }
         End::Torn => Some((Verdict::Unsure, "the end is torn: the machine stopped while writing")),
+        End::Growing => Some((Verdict::Unsure, "the file changes while it is being read")),
     })
 }
 

@@ -10,6 +10,9 @@ use std::process::Command;
 
 const ORIGIN: &str = "indelible/test";
 
+/// What someone does to the entries before they are checked.
+type Change = fn(&mut Vec<Vec<u8>>);
+
 struct Handed {
     dir: PathBuf,
     entries: Vec<Vec<u8>>,
@@ -105,7 +108,7 @@ fn without_a_key_the_first_line_says_what_was_not_checked() {
 #[test]
 fn every_kind_of_change_is_broken_and_named() {
     let handed = handed("broken", 20);
-    let changes: [(&str, fn(&mut Vec<Vec<u8>>)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("entry 5", |entries| entries[5][20] ^= 1),
         ("entry 5", |entries| drop(entries.remove(5))),
         ("entry 5", |entries| entries.swap(5, 6)),
