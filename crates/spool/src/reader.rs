@@ -47,6 +47,8 @@ pub struct FileReader {
     offset: u64,
     buffer: Vec<u8>,
     at: usize,
+    /// Nothing is read from here on.
+    end: u64,
 }
 
 /// Where the good frames of a file end.
@@ -90,6 +92,7 @@ impl FileReader {
             offset: header_len as u64,
             buffer: Vec::new(),
             at: 0,
+            end: u64::MAX,
         }))
     }
 
@@ -121,6 +124,11 @@ impl FileReader {
     /// Sequence number that the next data frame must have.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// Reads nothing from `end` on: behind it frames may be half written.
+    pub fn set_end(&mut self, end: u64) {
+        self.end = end;
     }
 
     /// Goes on at `offset`, where a frame starts and where `next_seq` is the next data frame.
@@ -295,10 +303,12 @@ impl FileReader {
         if had >= wanted {
             return Ok(false);
         }
-        self.buffer.resize(wanted.max(READ_BYTES), 0);
+        let from = self.offset + had as u64;
+        let allowed = usize::try_from(self.end.saturating_sub(from)).unwrap_or(usize::MAX);
+        self.buffer.resize(had + (wanted.max(READ_BYTES) - had).min(allowed), 0);
         let read = self
             .file
-            .read_at(&mut self.buffer[had..], self.offset + had as u64)
+            .read_at(&mut self.buffer[had..], from)
             .map_err(LogError::io(format!("cannot read {}", self.name)))?;
         self.buffer.truncate(had + read);
         Ok(read > 0)

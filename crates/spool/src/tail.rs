@@ -67,6 +67,7 @@ impl Tail {
                 first_seq: 0,
                 last_seq: 0,
             };
+            file.set_end(end);
             let file_id = file.header().file_id;
             let mut closed = false;
             while !closed && file.offset() < end && batch.frames.len() < max_bytes {
@@ -90,9 +91,6 @@ impl Tail {
             }
             if closed {
                 self.file = None;
-            } else {
-                // What was read ahead may be half written by now, or written since: read it again.
-                file.seek(file.offset(), file.next_seq());
             }
             if !batch.frames.is_empty() {
                 self.after_seq = batch.last_seq;

@@ -8,9 +8,9 @@
 
 use indelible_os::sim::SimDir;
 use indelible_spool::frame::{FileHeader, Frame, Kind, Role};
+use indelible_spool::reader::{End, FileReader};
 use indelible_spool::seal::{SealedBy, SpoolPrivateKey};
 use indelible_spool::shared::SharedLog;
-use indelible_spool::reader::{End, FileReader};
 use indelible_spool::tail::Tail;
 use indelible_spool::writer::{Claim, LogWriter, Options, Position, Recovered, SealTo};
 use indelible_spool::{LogError, reader};
@@ -331,5 +331,8 @@ fn a_reader_beside_the_writer_does_not_take_a_frame_in_the_making_for_damage() {
     let mut file = read();
     dir.tamper(&name, |bytes| bytes.clone_from(&whole));
     assert_eq!(file.judge_end(false, true).unwrap(), End::Growing);
-    assert!(matches!(read().judge_end(false, true), Err(LogError::Damaged { .. })), "what stays bad is damage");
+    assert!(
+        matches!(read().judge_end(false, true), Err(LogError::Damaged { .. })),
+        "what stays bad is damage"
+    );
 }
