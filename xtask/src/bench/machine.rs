@@ -7,6 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+/// Beyond this, latencies say more about the neighbours than about what was measured.
+const DISTURBED_PERCENT: f64 = 10.0;
+const DISTURBED: &str =
+    " **The machine was not quiet: read ratios and CPU seconds, not latencies and absolute numbers.**";
 const PROBE_SYNCS: usize = 400;
 const PROBE_BYTES: usize = 4096;
 
@@ -18,8 +22,19 @@ pub(crate) struct Machine {
     kernel: String,
     file_system: String,
     load_before: String,
+    ticks_before: Ticks,
     /// Before anything else ran.
     pub(crate) quiet: Syncs,
+}
+
+/// CPU time in clock ticks, since the machine started: proc(5).
+#[derive(Clone, Copy)]
+struct Ticks {
+    all: f64,
+    idle: f64,
+    stolen: f64,
+    /// Of this process and of every process of ours that has ended.
+    ours: f64,
 }
 
 /// How long an append of 4 KiB and `fdatasync` takes, in microseconds.
@@ -40,6 +55,7 @@ impl Machine {
             kernel: first_line("/proc/sys/kernel/osrelease"),
             file_system: file_system(dir),
             load_before: load(),
+            ticks_before: Ticks::now(),
             quiet,
         })
     }
@@ -54,6 +70,11 @@ impl Machine {
             self.cores, self.cpu, self.memory_gib, self.kernel, self.file_system
         ));
         section.note(format!("Load average (1, 5, 15 min) before {}, after {}", self.load_before, load()));
+        let [others, stolen] = self.ticks_before.others_since();
+        section.note(format!(
+            "Other processes took {others:.0} % of the machine's CPU time meanwhile, the hypervisor {stolen:.0} %.{}",
+            if others + stolen > DISTURBED_PERCENT { DISTURBED } else { "" }
+        ));
         if ["tmpfs", "ramfs"].iter().any(|kind| self.file_system.starts_with(kind)) {
             section.note("**The directory is in memory: nothing here says anything about durable writes.**");
         }
@@ -64,6 +85,32 @@ impl Machine {
         }
         section.tables.push(table);
         Ok(section)
+    }
+}
+
+impl Ticks {
+    fn now() -> Self {
+        let numbers = |line: &str, skip: usize| -> Vec<f64> {
+            line.split_whitespace().skip(skip).filter_map(|number| number.parse().ok()).collect()
+        };
+        // cpu user nice system idle iowait irq softirq steal guest guest_nice; guests count in user too.
+        let machine = numbers(&first_line("/proc/stat"), 1);
+        let at = |field: usize| machine.get(field).copied().unwrap_or(0.0);
+        let own = first_line("/proc/self/stat");
+        let own = own.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // utime stime cutime cstime, the 14th to 17th field.
+        let own: f64 = numbers(own, 11).into_iter().take(4).sum();
+        Self { all: machine.iter().take(8).sum(), idle: at(3) + at(4), stolen: at(7), ours: own }
+    }
+
+    /// What others used, and what the hypervisor kept, in percent of all CPU time since then. Every
+    /// process of ours must have ended.
+    fn others_since(self) -> [f64; 2] {
+        let now = Self::now();
+        let all = (now.all - self.all).max(1.0);
+        let stolen = now.stolen - self.stolen;
+        let others = all - (now.idle - self.idle) - stolen - (now.ours - self.ours);
+        [others, stolen].map(|ticks| (100.0 * ticks / all).max(0.0))
     }
 }
 
