@@ -191,7 +191,11 @@ impl Proxy {
             ("spool_limit_bytes", "Bytes that it may take", self.config.spool_max_bytes),
             ("spooled_seq", "Last frame on this machine's disk", synced),
             ("logged_seq", "Last frame on the collector's disk", logged),
-            ("unshipped_frames", "Frames that the collector does not have", synced.saturating_sub(logged)),
+            (
+                "unshipped_frames",
+                "Frames that the collector does not have",
+                recorder.log().appended().saturating_sub(logged),
+            ),
             (
                 "collector_behind_seconds",
                 "Since the collector last took a frame",

@@ -132,6 +132,11 @@ impl SharedLog {
         &self.shared.synced
     }
 
+    /// The last sequence number that was appended; it may not be on disk yet.
+    pub fn appended(&self) -> u64 {
+        self.shared.lock().appended
+    }
+
     /// How far a reader may go.
     pub fn synced_to(&self) -> SyncedTo {
         self.shared.lock().synced_to

@@ -31,7 +31,9 @@ pub(crate) struct Machine {
 #[derive(Clone, Copy)]
 struct Ticks {
     all: f64,
-    idle: f64,
+    /// In processes and their system calls. Interrupts are apart: those of our own traffic belong to nobody.
+    processes: f64,
+    interrupts: f64,
     stolen: f64,
     /// Of this process and of every process of ours that has ended.
     ours: f64,
@@ -70,9 +72,10 @@ impl Machine {
             self.cores, self.cpu, self.memory_gib, self.kernel, self.file_system
         ));
         section.note(format!("Load average (1, 5, 15 min) before {}, after {}", self.load_before, load()));
-        let [others, stolen] = self.ticks_before.others_since();
+        let [others, interrupts, stolen] = self.ticks_before.others_since();
         section.note(format!(
-            "Other processes took {others:.0} % of the machine's CPU time meanwhile, the hypervisor {stolen:.0} %.{}",
+            "Of the machine's CPU time, other processes took {others:.0} % meanwhile, interrupts (most of them our \
+             own loopback traffic) {interrupts:.0} %, the hypervisor {stolen:.0} %.{}",
             if others + stolen > DISTURBED_PERCENT { DISTURBED } else { "" }
         ));
         if ["tmpfs", "ramfs"].iter().any(|kind| self.file_system.starts_with(kind)) {
@@ -100,17 +103,23 @@ impl Ticks {
         let own = own.rsplit_once(')').map_or("", |(_, rest)| rest);
         // utime stime cutime cstime, the 14th to 17th field.
         let own: f64 = numbers(own, 11).into_iter().take(4).sum();
-        Self { all: machine.iter().take(8).sum(), idle: at(3) + at(4), stolen: at(7), ours: own }
+        Self {
+            all: machine.iter().take(8).sum(),
+            processes: at(0) + at(1) + at(2),
+            interrupts: at(5) + at(6),
+            stolen: at(7),
+            ours: own,
+        }
     }
 
-    /// What others used, and what the hypervisor kept, in percent of all CPU time since then. Every
-    /// process of ours must have ended.
-    fn others_since(self) -> [f64; 2] {
+    /// What other processes used, what interrupts took, and what the hypervisor kept, in percent of all
+    /// CPU time since then. Every process of ours must have ended.
+    fn others_since(self) -> [f64; 3] {
         let now = Self::now();
+        let others = (now.processes - self.processes) - (now.ours - self.ours);
+        let (interrupts, stolen) = (now.interrupts - self.interrupts, now.stolen - self.stolen);
         let all = (now.all - self.all).max(1.0);
-        let stolen = now.stolen - self.stolen;
-        let others = all - (now.idle - self.idle) - stolen - (now.ours - self.ours);
-        [others, stolen].map(|ticks| (100.0 * ticks / all).max(0.0))
+        [others, interrupts, stolen].map(|ticks| (100.0 * ticks / all).max(0.0))
     }
 }
 
