@@ -1,8 +1,8 @@
 //! Commitments: fixing what was said without revealing it.
 //!
 //! `commitment = SHA-256(salt ‖ bytes)` with 32 random bytes of salt, drawn by the source. The salt
-//! stays in the encrypted payload beside the plain SHA-256. Whoever is shown salt and bytes can check
-//! them; whoever is not cannot guess a short prompt from its hash, and once the payload's key is
+//! stays in the encrypted payload. Whoever is shown salt and bytes can check them, and hash the bytes by
+//! themselves; whoever is not cannot guess a short prompt from its hash, and once the payload's key is
 //! destroyed nobody can.
 
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ pub struct Commitment {
     /// The salt.
     #[serde(with = "hex")]
     pub salt: [u8; SALT_BYTES],
-    /// SHA-256 over the bytes alone.
-    #[serde(with = "hex")]
-    pub sha256: [u8; 32],
     /// How many bytes.
     pub bytes: u64,
 }
@@ -31,7 +28,6 @@ pub struct Commitment {
 #[derive(Clone)]
 pub struct Committer {
     salted: Sha256,
-    plain: Sha256,
     salt: [u8; SALT_BYTES],
     bytes: u64,
 }
@@ -41,13 +37,12 @@ impl Committer {
     pub fn new(salt: [u8; SALT_BYTES]) -> Self {
         let mut salted = Sha256::new();
         salted.update(salt);
-        Self { salted, plain: Sha256::new(), salt, bytes: 0 }
+        Self { salted, salt, bytes: 0 }
     }
 
     /// Takes in more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.salted.update(bytes);
-        self.plain.update(bytes);
         self.bytes += bytes.len() as u64;
     }
 
@@ -58,12 +53,7 @@ impl Committer {
 
     /// The commitment over all bytes.
     pub fn finish(self) -> Commitment {
-        Commitment {
-            commitment: self.salted.finalize().into(),
-            salt: self.salt,
-            sha256: self.plain.finalize().into(),
-            bytes: self.bytes,
-        }
+        Commitment { commitment: self.salted.finalize().into(), salt: self.salt, bytes: self.bytes }
     }
 }
 
@@ -144,7 +134,6 @@ mod tests {
         let commitment = committer.finish();
         assert!(commitment.opens_to(b"what was said"));
         assert!(!commitment.opens_to(b"what was sald"));
-        assert_ne!(commitment.commitment, commitment.sha256);
         let text = serde_json::to_string(&commitment).unwrap();
         assert_eq!(serde_json::from_str::<Commitment>(&text).unwrap(), commitment);
         assert_eq!(from_hex::<1>("AB"), None);

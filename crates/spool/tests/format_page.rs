@@ -32,7 +32,7 @@ const NAMES: [&str; 21] = [
     "frame-close",
     "plaintexts",
     "plaintext-3",
-    "piece-zstd",
+    "piece-lz4",
     "wal-records",
     "master-key",
     "vault-slots",
@@ -182,7 +182,9 @@ fn control_frames() {
 #[test]
 fn pieces() {
     assert_eq!(payload::pack(b"", b"Hello, "), bytes("plaintext-3"));
-    assert_eq!(payload::unpack(&bytes("piece-zstd")).unwrap(), b"indelible ".repeat(20));
+    let text = b"indelible ".repeat(20);
+    assert_eq!(payload::unpack(&bytes("piece-lz4")).unwrap(), text);
+    assert_eq!(payload::unpack(&payload::pack(b"", &text)[4..]).unwrap(), text);
 }
 
 #[test]
