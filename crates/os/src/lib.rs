@@ -8,10 +8,12 @@
 //! * [`sim`]: the same pair in memory, which can lose power
 //! * [`lock`]: one writer for a directory, and telling from outside whether there is one
 //! * [`clock`]: the only reader of wall-clock time
+//! * [`random`]: the only source of salts, ids and keys
 
 #![forbid(unsafe_code)]
 
 pub mod clock;
 pub mod durable;
 pub mod lock;
+pub mod random;
 pub mod sim;

@@ -29,7 +29,9 @@ use zeroize::Zeroizing;
 /// Bytes of a frame body that stay readable: the event id.
 pub const CLEAR_BYTES: usize = 16;
 /// Bytes that sealing adds to a body.
-pub const SEAL_OVERHEAD_BYTES: usize = CLEAR_BYTES + 16;
+pub const SEAL_OVERHEAD_BYTES: usize = CLEAR_BYTES + TAG_BYTES;
+
+const TAG_BYTES: usize = 16;
 
 const EXT_FIXED_BYTES: usize = 8 + 32;
 const SOURCE_ID_MAX_BYTES: usize = 128;
@@ -163,20 +165,19 @@ impl FileCipher {
         Self { key, base }
     }
 
-    /// Encrypts `body` (the clear bytes followed by the plaintext) in place and appends the tag.
+    /// Encrypts `body` (the clear bytes followed by the plaintext) in place, and gives the tag to go behind it.
     pub(crate) fn seal(
         &self,
         seq: u64,
         header: &[u8; FRAME_HEADER_BYTES],
-        body: &mut Vec<u8>,
-    ) -> Result<(), LogError> {
+        body: &mut [u8],
+    ) -> Result<[u8; TAG_BYTES], LogError> {
         let aad = aad(header, body);
         let tag = self
             .key
             .seal_in_place_separate_tag(self.nonce(seq), Aad::from(aad), &mut body[CLEAR_BYTES..])
             .map_err(|_| seal_error("cannot encrypt a spool frame"))?;
-        body.extend_from_slice(tag.as_ref());
-        Ok(())
+        Ok(array_at(tag.as_ref(), 0))
     }
 
     /// Decrypts a frame body: the event id and the plaintext.

@@ -1,9 +1,10 @@
 //! A log that many tasks append to, with group commit and no timer.
 //!
 //! Appending encrypts, numbers and writes under one short lock: when [`SharedLog::append`] returns, the
-//! frame survives the process. One thread does nothing but `fdatasync`: while a sync runs, new frames
-//! gather behind it, and the next sync covers them all. Nobody waits for a clock, and under load one
-//! sync serves hundreds of frames.
+//! frame survives the process. Whoever waits for the sync anyway leaves the writing to it
+//! ([`SharedLog::append_for_sync`]), and many frames become one write. One thread does nothing but
+//! `fdatasync`: while a sync runs, new frames gather behind it, and the next sync covers them all. Nobody
+//! waits for a clock, and under load one sync serves hundreds of frames.
 
 use crate::error::LogError;
 use crate::frame::Kind;
@@ -34,6 +35,8 @@ struct State {
     /// Where the synced frames of the current file end.
     synced_to: SyncedTo,
     stopping: bool,
+    /// The syncing thread waits to be told that there is something to sync.
+    idle: bool,
     poison: Option<String>,
 }
 
@@ -46,6 +49,12 @@ pub struct SyncedTo {
     pub offset: u64,
     /// Last sequence number covered.
     pub seq: u64,
+}
+
+/// How far a frame gets at once.
+enum Reach {
+    Memory,
+    System,
 }
 
 impl SharedLog {
@@ -61,6 +70,7 @@ impl SharedLog {
                 synced_to: position_of(&writer, seq),
                 writer: Some(writer),
                 stopping: false,
+                idle: false,
                 poison: None,
             }),
             dirty: Condvar::new(),
@@ -87,17 +97,30 @@ impl SharedLog {
         plain: &[&[u8]],
         claim: Claim,
     ) -> Result<Position, LogError> {
-        self.write(kind, |writer| writer.append_sealed(kind, clear, plain, claim))
+        self.write(kind, Reach::System, |writer| writer.append_sealed(kind, clear, plain, claim))
+    }
+
+    /// Appends an encrypted frame that nobody relies on before it is synced: it reaches the file together with
+    /// others, when the next sync begins at the latest, and survives nothing until then.
+    pub fn append_for_sync(
+        &self,
+        kind: Kind,
+        clear: &[u8; CLEAR_BYTES],
+        plain: &[&[u8]],
+        claim: Claim,
+    ) -> Result<Position, LogError> {
+        self.write(kind, Reach::Memory, |writer| writer.append_sealed(kind, clear, plain, claim))
     }
 
     /// Appends a plain control frame; nobody waits for it.
     pub fn note(&self, kind: Kind, body: &[u8]) -> Result<Position, LogError> {
-        self.write(kind, |writer| writer.append(kind, &[body], Claim::Settle))
+        self.write(kind, Reach::System, |writer| writer.append(kind, &[body], Claim::Settle))
     }
 
     fn write(
         &self,
         kind: Kind,
+        reach: Reach,
         append: impl FnOnce(&mut LogWriter) -> Result<Position, LogError>,
     ) -> Result<Position, LogError> {
         let mut state = self.shared.lock();
@@ -105,12 +128,9 @@ impl SharedLog {
             return Err(LogError::Poisoned(why.clone()));
         }
         let writer = state.writer.as_mut().ok_or_else(closed)?;
-        let appended = append(writer).and_then(|position| match writer.flush() {
-            Ok(()) => Ok(position),
-            Err(error) => {
-                writer.undo(kind, position);
-                Err(error)
-            }
+        let appended = append(writer).and_then(|position| match reach {
+            Reach::System => writer.flush().map(|()| position).inspect_err(|_| writer.undo(kind, position)),
+            Reach::Memory => Ok(position),
         });
         let position = match appended {
             Ok(position) => position,
@@ -122,8 +142,12 @@ impl SharedLog {
             }
         };
         state.appended = state.appended.max(position.seq);
+        // Waking is a system call: a thread that is syncing looks again by itself.
+        let idle = std::mem::take(&mut state.idle);
         drop(state);
-        self.shared.dirty.notify_one();
+        if idle {
+            self.shared.dirty.notify_one();
+        }
         Ok(position)
     }
 
@@ -186,17 +210,30 @@ impl Shared {
     fn sync_until_stopped(&self) {
         let mut state = self.lock();
         loop {
+            if state.appended <= state.synced_to.seq && !state.stopping {
+                // The last mark goes to the file while there is time: nothing may come for hours.
+                // One that cannot be written stays pending: whoever appends next meets the error.
+                let _ = state.writer.as_mut().map(LogWriter::flush);
+            }
             while state.appended <= state.synced_to.seq && !state.stopping {
+                state.idle = true;
                 state = self.dirty.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state.idle = false;
             if state.stopping || state.poison.is_some() {
                 return;
             }
             let target = state.appended;
-            let Some((file, reach)) = state.writer.as_ref().and_then(|writer| {
-                let (_, file, _) = writer.current()?;
-                Some((file.clone(), position_of(writer, target)))
-            }) else {
+            let Some(writer) = &mut state.writer else { return };
+            // What was accepted in memory has its space in the file: an error here is the disk's.
+            if let Err(error) = writer.flush() {
+                let why = error.to_string();
+                self.poison(&mut state, &why);
+                return;
+            }
+            let Some((file, reach)) =
+                writer.current().map(|(_, file, _)| (file.clone(), position_of(writer, target)))
+            else {
                 return;
             };
             drop(state);

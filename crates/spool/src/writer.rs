@@ -323,17 +323,17 @@ impl LogWriter {
         let len = SEAL_OVERHEAD_BYTES + plain.iter().map(|part| part.len()).sum::<usize>();
         self.append_with(kind, len, claim, |seq, current, out| {
             let header = encode_header(kind, seq, len, &current.header.file_id);
-            let mut body = Vec::with_capacity(len);
-            body.extend_from_slice(clear);
-            for part in plain {
-                body.extend_from_slice(part);
-            }
             let cipher = current
                 .cipher
                 .as_ref()
                 .ok_or_else(|| LogError::damaged("spool", 0, "encrypted frame in a log that has no key"))?;
-            cipher.seal(seq, &header, &mut body)?;
-            out.extend_from_slice(&body);
+            let body_start = out.len();
+            out.extend_from_slice(clear);
+            for part in plain {
+                out.extend_from_slice(part);
+            }
+            let tag = cipher.seal(seq, &header, &mut out[body_start..])?;
+            out.extend_from_slice(&tag);
             Ok(())
         })
     }
@@ -444,18 +444,19 @@ impl LogWriter {
         if let Some(current) = &self.current {
             current.file.sync().map_err(|error| LogError::Poisoned(error.to_string()))?;
             self.note_synced(seq)?;
+            self.flush()?;
         }
         Ok(seq)
     }
 
-    /// Writes the `mark` frame after a sync that covered `seq`.
+    /// Appends the `mark` frame after a sync that covered `seq`. It goes to the file with whatever is flushed
+    /// next.
     pub fn note_synced(&mut self, seq: u64) -> Result<(), LogError> {
         match &mut self.current {
             Some(current) if seq > current.synced && !current.recovered => current.synced = seq,
             _ => return Ok(()),
         }
-        self.append(Kind::Mark, &[&seq.to_le_bytes()], Claim::Settle)?;
-        self.flush()
+        self.append(Kind::Mark, &[&seq.to_le_bytes()], Claim::Settle).map(|_| ())
     }
 
     /// Ends the log in good order.
@@ -537,10 +538,5 @@ impl Current {
 }
 
 fn random() -> Result<[u8; 16], LogError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| LogError::Io {
-        context: "no randomness".to_owned(),
-        source: std::io::Error::other(error.to_string()),
-    })?;
-    Ok(bytes)
+    indelible_os::random::bytes().map_err(LogError::io("no randomness"))
 }

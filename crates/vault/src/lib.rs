@@ -74,7 +74,5 @@ impl VaultError {
 
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> Result<[u8; N], VaultError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| VaultError::Random(error.to_string()))?;
-    Ok(bytes)
+    indelible_os::random::bytes().map_err(|error| VaultError::Random(error.to_string()))
 }
