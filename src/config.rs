@@ -7,6 +7,7 @@ use crate::cli::{Common, FailArg, ModeArg};
 use crate::failure::{Failure, Outcome};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// The reference, which is also a valid file: every key, its meaning, its default.
@@ -51,6 +52,7 @@ pub(crate) struct GatewaySection {
     pub(crate) closed_after_s: u64,
     #[serde(default = "drain_timeout_s")]
     pub(crate) drain_timeout_s: u64,
+    pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) collector: LinkSection,
     pub(crate) routes: Vec<RouteSection>,
 }

@@ -4,7 +4,7 @@ use crate::cli::{Common, FailArg, ModeArg, Serve};
 use crate::config::{self, GatewaySection};
 use crate::failure::{Failure, Outcome};
 use crate::shutdown::Signals;
-use indelible_gateway::config::Upstream;
+use indelible_gateway::config::{Upstream, default_threads};
 use indelible_gateway::ship::HttpLink;
 use indelible_gateway::{Config, FailMode, Gateway, GatewayError, Mode, Route};
 use indelible_net::client::{self, Settings};
@@ -14,6 +14,7 @@ use indelible_os::durable;
 use indelible_record::commitment::{from_hex, to_hex};
 use indelible_spool::LogError;
 use indelible_spool::seal::SpoolPublicKey;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
                 why = gateway.failed() => failed = Some(why),
             }
         };
-        gateway.serve(listener, tls, shutdown).await;
+        gateway.serve(listener, tls, shutdown).await.map_err(|error| failure(&error))?;
         finish(gateway, failed).await
     })
 }
@@ -115,6 +116,7 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
     config.receipt_timeout = Duration::from_secs(section.receipt_timeout_s);
     config.closed_after = Duration::from_secs(section.closed_after_s);
     config.drain_timeout = Duration::from_secs(section.drain_timeout_s);
+    config.threads = section.threads.map_or_else(default_threads, NonZeroUsize::get);
     Ok(config)
 }
 

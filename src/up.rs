@@ -89,12 +89,13 @@ impl Both {
                 error = self.collector.collector.failed() => collector_failed = Some(error),
             }
         };
-        self.gateway.serve(self.listener, None, until).await;
+        let served = self.gateway.serve(self.listener, None, until).await;
         let gateway = gateway::finish(self.gateway, spool_failed).await;
         let stopped = self.collector.stop().await;
         if let Some(error) = collector_failed {
             return Err(collector::failure(&error));
         }
+        served.map_err(|error| gateway::failure(&error))?;
         gateway?;
         stopped.map(|()| 0)
     }

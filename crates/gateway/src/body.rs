@@ -1,20 +1,26 @@
 //! Bodies on their way: the request to the model server, the response to the client.
 //!
-//! Frames pass as they come. The response's last byte, or its end where the length is not known, waits
-//! until the terminal record is what the route's mode promises (invariant 2).
+//! Frames pass as they come. The response's first byte waits for the start record to be durable; its last
+//! byte, or its end where the length is not known, waits until the terminal record is what the route's
+//! mode promises (invariant 2).
 
 use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
 use crate::recorder::Wait;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use indelible_net::upstream::Leased;
 use indelible_record::entry::Status;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
+
+/// Most bytes of a response that are taken in before its start record is durable.
+const HELD_MAX_BYTES: u64 = 64 << 10;
 
 /// What went wrong with a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -114,12 +120,20 @@ pub(crate) enum ResponseBody {
 /// Passes a model server's response on.
 pub(crate) struct Relay {
     inner: Incoming,
+    /// The connection that the response comes on; it goes back once the response is whole.
+    upstream: Option<Leased<RequestBody>>,
     recording: Recording,
     /// Bytes still to come, where the head said how many.
     left: Option<u64>,
     limits: Limits,
     last_activity: Instant,
-    timer: Pin<Box<Sleep>>,
+    /// Made when something first has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The start record on its way to the disk: nothing of the answer may leave before.
+    gate: Wait,
+    /// What came while the gate was shut.
+    held: VecDeque<Frame<Bytes>>,
+    held_bytes: u64,
     state: State,
 }
 
@@ -130,6 +144,16 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     /// For the terminal record.
     pub(crate) settle: Duration,
+    /// Start and end wait for the same thing, the sync of this machine's disk.
+    pub(crate) one_wait: bool,
+}
+
+/// Why a response may not begin.
+pub(crate) enum Shut {
+    /// The record could not be made durable.
+    Failed,
+    /// It was not durable in time.
+    Late,
 }
 
 enum State {
@@ -137,6 +161,8 @@ enum State {
     /// The terminal record is written; what is left goes out once it is durable.
     Holding(oneshot::Receiver<()>, Last),
     Releasing(Last),
+    /// What came before the error is on its way to the client.
+    Breaking(BodyError),
     Done,
 }
 
@@ -147,27 +173,94 @@ enum Last {
 }
 
 impl Relay {
-    pub(crate) fn new(inner: Incoming, recording: Recording, limits: Limits) -> Self {
+    pub(crate) fn new(
+        inner: Incoming,
+        upstream: Leased<RequestBody>,
+        recording: Recording,
+        gate: Wait,
+        limits: Limits,
+    ) -> Self {
         Self {
             left: inner.size_hint().exact(),
             inner,
+            upstream: Some(upstream),
             recording,
             limits,
             last_activity: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(limits.idle)),
+            timer: None,
+            gate,
+            held: VecDeque::new(),
+            held_bytes: 0,
             state: State::Flowing,
         }
     }
 
+    /// The record, when the response is not to begin after all.
+    pub(crate) fn into_recording(self) -> Recording {
+        self.recording
+    }
+
+    /// Ready once the response may begin. Meanwhile what comes of it is taken in: a short one is whole by
+    /// then, its terminal record is on the way too, and one wait serves for both.
+    pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
+        loop {
+            match &mut self.state {
+                State::Flowing if self.held_bytes < HELD_MAX_BYTES => match self.poll_flowing(cx) {
+                    Poll::Ready(Some(frame)) => {
+                        self.held_bytes += data_len(&frame);
+                        self.held.push_back(frame);
+                    }
+                    Poll::Ready(None) => {}
+                    Poll::Pending => return self.poll_gate(cx),
+                },
+                // The end stands behind the start in the same log: whoever waits for its sync need not wait twice.
+                State::Holding(..) if self.limits.one_wait => return self.poll_holding(cx),
+                _ => return self.poll_gate(cx),
+            }
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
+        let Wait::For(durable) = &mut self.gate else { return Poll::Ready(Ok(())) };
+        let outcome = ready!(Pin::new(durable).poll(cx)).map_err(|_| Shut::Failed);
+        self.gate = Wait::Ready;
+        Poll::Ready(outcome)
+    }
+
+    /// Goes from holding to releasing once the terminal record is durable.
+    fn poll_holding(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
+        let State::Holding(durable, _) = &mut self.state else { return Poll::Ready(Ok(())) };
+        let outcome = match Pin::new(durable).poll(cx) {
+            Poll::Ready(outcome) => outcome.map_err(|_| Shut::Failed),
+            Poll::Pending => {
+                let due = self.last_activity + self.limits.settle;
+                ready!(self.poll_until(due, cx));
+                Err(Shut::Late)
+            }
+        };
+        if let State::Holding(_, last) = std::mem::replace(&mut self.state, State::Done) {
+            self.state = State::Releasing(last);
+        }
+        Poll::Ready(outcome)
+    }
+
     /// Writes the terminal record, and holds `last` until it is durable.
     fn settle(&mut self, outcome: Outcome, last: Last) {
-        let finished = self.recording.lock().finish(outcome);
+        let finished = {
+            let mut exchange = self.recording.lock();
+            let last_bytes = if let Last::Frame(frame) = &last { data_len(frame) } else { 0 };
+            exchange.delivered(self.held_bytes + last_bytes);
+            exchange.finish(outcome)
+        };
+        self.last_activity = Instant::now();
+        if let Some(upstream) = self.upstream.take()
+            && matches!(last, Last::Frame(_) | Last::End)
+        {
+            upstream.release();
+        }
         self.state = match finished {
             Ok(Wait::Ready) => State::Releasing(last),
-            Ok(Wait::For(durable)) => {
-                self.timer.as_mut().reset((Instant::now() + self.limits.settle).into());
-                State::Holding(durable, last)
-            }
+            Ok(Wait::For(durable)) => State::Holding(durable, last),
             // The client must not take an answer for whole that has no record.
             Err(error) => State::Releasing(Last::Error(error.into())),
         };
@@ -181,12 +274,9 @@ impl Relay {
             self.settle(Outcome::passed(status), Last::Frame(frame));
             return None;
         };
-        let len = data.len() as u64;
         let (recorded, status) = {
             let mut exchange = self.recording.lock();
-            let recorded = exchange.output(data);
-            exchange.delivered(len);
-            (recorded, exchange.http_status())
+            (exchange.output(data, self.last_activity), exchange.http_status())
         };
         if let Err(error) = recorded {
             let outcome = Outcome::failed(Status::Cancelled, "spool_full", &error);
@@ -194,7 +284,7 @@ impl Relay {
             return None;
         }
         if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(len);
+            *left = left.saturating_sub(data_len(&frame));
             if *left == 0 {
                 self.settle(Outcome::passed(status), Last::Frame(frame));
                 return None;
@@ -209,10 +299,7 @@ impl Relay {
             let idle_due = self.last_activity + self.limits.idle;
             let flush_due = self.recording.lock().flush_due();
             let due = flush_due.map_or(idle_due, |flush| flush.min(idle_due));
-            if self.timer.deadline().into_std() != due {
-                self.timer.as_mut().reset(due.into());
-            }
-            ready!(self.timer.as_mut().poll(cx));
+            ready!(self.poll_until(due, cx));
             if due == idle_due {
                 return Poll::Ready(());
             }
@@ -222,8 +309,20 @@ impl Relay {
         }
     }
 
+    fn poll_until(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+        if timer.deadline().into_std() != due {
+            timer.as_mut().reset(due.into());
+        }
+        timer.as_mut().poll(cx)
+    }
+
     fn poll_flowing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let next = match &mut self.upstream {
+            Some(upstream) => upstream.poll_frame(&mut self.inner, cx),
+            None => Pin::new(&mut self.inner).poll_frame(cx),
+        };
+        match next {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.take_frame(frame)),
             Poll::Ready(Some(Err(error))) => {
                 let outcome = Outcome::failed(Status::UpstreamError, "upstream_broke_off", &error);
@@ -246,36 +345,74 @@ impl Relay {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.held.pop_front() {
+            self.held_bytes -= data_len(&frame);
+            return Poll::Ready(Some(Ok(self.deliver(frame))));
+        }
         loop {
-            match std::mem::replace(&mut self.state, State::Done) {
+            match &mut self.state {
                 State::Done => return Poll::Ready(None),
                 State::Flowing => {
-                    self.state = State::Flowing;
                     if let Some(frame) = ready!(self.poll_flowing(cx)) {
-                        return Poll::Ready(Some(Ok(frame)));
+                        return Poll::Ready(Some(Ok(self.deliver(frame))));
                     }
                 }
-                State::Holding(mut durable, last) => match Pin::new(&mut durable).poll(cx) {
-                    Poll::Ready(Ok(())) => self.state = State::Releasing(last),
-                    Poll::Ready(Err(_)) => {
-                        self.state =
-                            State::Releasing(Last::Error("the record could not be made durable".into()));
-                    }
-                    Poll::Pending => {
-                        if self.timer.as_mut().poll(cx).is_pending() {
-                            self.state = State::Holding(durable, last);
+                State::Holding(..) => {
+                    let why = match ready!(self.poll_holding(cx)) {
+                        Ok(()) => continue,
+                        Err(Shut::Failed) => "the record could not be made durable",
+                        Err(Shut::Late) => "the record was not durable in time",
+                    };
+                    self.state = State::Releasing(Last::Error(why.into()));
+                }
+                State::Releasing(_) => {
+                    let State::Releasing(last) = std::mem::replace(&mut self.state, State::Done) else {
+                        continue;
+                    };
+                    match last {
+                        Last::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
+                        Last::End => return Poll::Ready(None),
+                        Last::Error(error) => {
+                            // A server drops what it has gathered when a body fails: it must write first.
+                            self.state = State::Breaking(error);
+                            cx.waker().wake_by_ref();
                             return Poll::Pending;
                         }
-                        self.state =
-                            State::Releasing(Last::Error("the record was not durable in time".into()));
                     }
-                },
-                State::Releasing(Last::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
-                State::Releasing(Last::Error(error)) => return Poll::Ready(Some(Err(error))),
-                State::Releasing(Last::End) => return Poll::Ready(None),
+                }
+                State::Breaking(_) => {
+                    let State::Breaking(error) = std::mem::replace(&mut self.state, State::Done) else {
+                        continue;
+                    };
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
     }
+
+    /// Counts what goes to the client's connection. Once the terminal record is written, all that is still to
+    /// go has been counted there.
+    fn deliver(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if matches!(self.state, State::Flowing) {
+            self.recording.lock().delivered(data_len(&frame));
+        }
+        frame
+    }
+
+    /// Bytes that are still to go to the client, where the head said how many.
+    fn bytes_to_go(&self) -> Option<u64> {
+        let left = self.left?;
+        let behind = match &self.state {
+            State::Holding(_, Last::Frame(frame)) | State::Releasing(Last::Frame(frame)) => data_len(frame),
+            // Of a response that broke off, too, the head announced more.
+            _ => left,
+        };
+        Some(self.held_bytes + behind)
+    }
+}
+
+fn data_len(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 impl Body for ResponseBody {
@@ -295,21 +432,14 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Relayed(relay) => matches!(relay.state, State::Done),
+            Self::Relayed(relay) => matches!(relay.state, State::Done) && relay.held.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Relayed(relay) => match (&relay.state, relay.left) {
-                (State::Flowing, Some(left)) => SizeHint::with_exact(left),
-                (State::Holding(_, Last::Frame(frame)) | State::Releasing(Last::Frame(frame)), Some(_)) => {
-                    SizeHint::with_exact(frame.data_ref().map_or(0, |data| data.len() as u64))
-                }
-                (_, Some(_)) => SizeHint::with_exact(0),
-                (_, None) => SizeHint::default(),
-            },
+            Self::Relayed(relay) => relay.bytes_to_go().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

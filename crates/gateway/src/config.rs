@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Least that [`Config::spool_max_bytes`] may be.
 const SPOOL_MIN_BYTES: u64 = 1 << 20;
+/// Most threads that are started unless told otherwise.
+const THREADS_DEFAULT_MAX: usize = 8;
 
 /// How long an answer may be held for its record (invariant 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ pub struct Config {
     pub closed_after: Duration,
     /// How long running requests may take to end at shutdown.
     pub drain_timeout: Duration,
+    /// Threads that serve requests.
+    pub threads: usize,
 }
 
 impl Upstream {
@@ -151,6 +155,7 @@ impl Config {
             receipt_timeout: Duration::from_secs(30),
             closed_after: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            threads: default_threads(),
         }
     }
 
@@ -179,6 +184,11 @@ impl Config {
             })
             .max_by_key(|route| route.path.len())
     }
+}
+
+/// One thread a core serves most; a gateway shares its machine with what feeds the GPUs.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_DEFAULT_MAX))
 }
 
 #[cfg(test)]

@@ -130,6 +130,11 @@ impl Exchange {
         self.event_id
     }
 
+    /// What the answer's last byte waits for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// What has to happen before the first byte of the answer may go out.
     pub fn wait_for_start(&self) -> Wait {
         // The start is only ever waited for here: a receipt is for the whole.
@@ -200,9 +205,8 @@ impl Exchange {
             Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
     }
 
-    /// More of the answer, before it is handed to the client.
-    pub fn output(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        let now = Instant::now();
+    /// More of the answer, which came at `now`, before it is handed to the client.
+    pub fn output(&mut self, bytes: &[u8], now: Instant) -> Result<(), LogError> {
         self.first_byte.get_or_insert(now);
         self.output.update(bytes);
         if let Some(answer) = &mut self.answer {
@@ -271,7 +275,7 @@ impl Exchange {
         };
         self.flush_input()?;
         let last = std::mem::take(&mut self.output_buffer);
-        let seq = self.recorder.end(self.event_id, &end, &last)?;
+        let seq = self.recorder.end(self.mode, self.event_id, &end, &last)?;
         Ok(self.recorder.wait(self.mode, seq))
     }
 

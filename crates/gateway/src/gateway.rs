@@ -1,7 +1,7 @@
 //! A gateway as the rest of the program sees it: open its spool, serve, stop.
 
 use crate::Mode;
-use crate::body::ResponseBody;
+use crate::body::{RequestBody, ResponseBody};
 use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
@@ -9,8 +9,9 @@ use crate::ship::{Link, Shipper, parse_acked};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use indelible_net::client::{self, Settings};
+use indelible_net::lanes::Lanes;
 use indelible_net::server::{self, Peer};
+use indelible_net::upstream::Upstreams;
 use indelible_os::durable::FsDir;
 use indelible_os::lock::DirLock;
 use indelible_spool::seal::SpoolPublicKey;
@@ -22,13 +23,15 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// An idle source says that it is alive this often.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// Idle connections to model servers are looked at this often.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 /// Gaps that are owed are tried this often.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a stopping gateway tries to hand over what it still has.
@@ -61,7 +64,8 @@ pub enum GatewayError {
 
 /// A running gateway.
 pub struct Gateway {
-    proxy: Arc<Proxy>,
+    config: Arc<Config>,
+    recorder: Arc<Recorder>,
     tasks: Vec<JoinHandle<()>>,
     _lock: DirLock,
 }
@@ -106,39 +110,48 @@ impl Gateway {
         recorder.source_started()?;
         let receipts = config.routes.iter().any(|route| route.mode == Mode::Receipt);
         let shipper = Shipper { recorder: recorder.clone(), link, dir, receipts, on_new_key, key };
-        let client = client::build(&Settings {
-            ca: None,
-            identity: None,
-            connect_timeout: config.connect_timeout,
-            http2_only: false,
-        })?;
         let tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(keep_house(recorder.clone()))];
-        Ok(Self { proxy: Arc::new(Proxy { config, recorder, client }), tasks, _lock: lock })
+        Ok(Self { config: Arc::new(config), recorder, tasks, _lock: lock })
     }
 
-    /// Serves until `shutdown` is ready, then drains.
+    /// Serves until `shutdown` is ready, then drains. Each lane has connections to the model servers of its own.
     pub async fn serve(
         &self,
         listener: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
         shutdown: impl Future<Output = ()>,
-    ) {
-        let proxy = self.proxy.clone();
-        let handler = move |peer: Peer, request: Request<Incoming>| {
-            let proxy = proxy.clone();
-            async move {
-                match request.uri().path() {
-                    "/healthz" | "/readyz" | "/metrics" => proxy.about_itself(request.uri().path()),
-                    _ => proxy.handle(peer, request).await,
+    ) -> Result<(), GatewayError> {
+        let started = Lanes::start(self.config.threads);
+        let lanes = started.map_err(|source| GatewayError::Io { path: "threads".into(), source })?;
+        let mut handlers = Vec::new();
+        for lane in lanes.iter() {
+            let proxy = Arc::new(self.proxy()?);
+            lane.spawn(prune(Arc::downgrade(&proxy.upstreams)));
+            let handler = move |peer: Peer, request: Request<Incoming>| {
+                let proxy = proxy.clone();
+                async move {
+                    match request.uri().path() {
+                        "/healthz" | "/readyz" | "/metrics" => proxy.about_itself(request.uri().path()),
+                        _ => proxy.handle(peer, request).await,
+                    }
                 }
-            }
-        };
-        server::serve(listener, tls, handler, shutdown, self.proxy.config.drain_timeout).await;
+            };
+            handlers.push((lane.clone(), handler));
+        }
+        server::serve_on(listener, tls, handlers, shutdown, self.config.drain_timeout).await;
+        // What did not end in time is dropped with its lane, and writes its terminal record as it goes.
+        let _ = tokio::task::spawn_blocking(move || drop(lanes)).await;
+        Ok(())
+    }
+
+    fn proxy(&self) -> Result<Proxy, GatewayError> {
+        let upstreams = Upstreams::new(self.config.connect_timeout)?;
+        Ok(Proxy { config: self.config.clone(), recorder: self.recorder.clone(), upstreams })
     }
 
     /// Waits until the spool fails: the process has to end and recover.
     pub async fn failed(&self) -> String {
-        let synced = self.proxy.recorder.log().synced();
+        let synced = self.recorder.log().synced();
         // Never reached: only the end of the log wakes this up.
         let _ = synced.wait(u64::MAX).await;
         synced.closed().unwrap_or_else(|| "the spool was closed".to_owned())
@@ -146,7 +159,7 @@ impl Gateway {
 
     /// Says `source_stopped`, hands over what the collector will take, and closes the spool.
     pub async fn stop(mut self) -> Result<(), LogError> {
-        let recorder = self.proxy.recorder.clone();
+        let recorder = self.recorder.clone();
         recorder.settle_gaps(Claim::Settle);
         let last = recorder.source_stopped()?;
         let logged = recorder.logged().wait(last);
@@ -215,6 +228,15 @@ impl Proxy {
             let _ = writeln!(text, "indelible_gateway_{name} {value}");
         }
         text
+    }
+}
+
+/// Closes connections to model servers that nobody has used for a while.
+async fn prune(upstreams: Weak<Upstreams<RequestBody>>) {
+    loop {
+        tokio::time::sleep(PRUNE_INTERVAL).await;
+        let Some(upstreams) = upstreams.upgrade() else { return };
+        upstreams.prune();
     }
 }
 

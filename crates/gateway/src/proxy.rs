@@ -1,7 +1,7 @@
 //! One request on its way: read, recorded, forwarded, answered.
 
-use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody};
-use crate::config::{Config, Route};
+use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody, Shut};
+use crate::config::{Config, Mode, Route};
 use crate::dialect::{self, RequestReader};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
@@ -12,12 +12,13 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use indelible_net::client::HttpClient;
 use indelible_net::server::Peer;
-use indelible_os::clock;
+use indelible_net::upstream::{CallError, Leased, Upstreams};
+use indelible_os::{clock, random};
 use indelible_record::Committer;
 use indelible_record::entry::Status;
 use indelible_record::event::{Facts, Private, Start};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -29,9 +30,9 @@ const EVENT_ID_HEADER: HeaderName = HeaderName::from_static("x-indelible-event-i
 
 /// What every request needs.
 pub struct Proxy {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) client: HttpClient<RequestBody>,
+    pub(crate) upstreams: Arc<Upstreams<RequestBody>>,
 }
 
 /// An answer that the gateway gives itself.
@@ -50,6 +51,23 @@ struct Inbound {
     problem: Option<Problem>,
 }
 
+/// What is random about a request.
+struct Drawn {
+    event_id: Uuid,
+    input_salt: [u8; 32],
+    output_salt: [u8; 32],
+}
+
+impl Drawn {
+    fn draw() -> io::Result<Self> {
+        Ok(Self {
+            event_id: Uuid::from_bytes(random::uuid_v7()?),
+            input_salt: random::bytes()?,
+            output_salt: random::bytes()?,
+        })
+    }
+}
+
 impl Proxy {
     /// Serves one request. Whatever happens, it has a response, and a record that says how it ended.
     pub(crate) async fn handle(
@@ -58,7 +76,14 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let accepted = Instant::now();
-        let event_id = Uuid::now_v7();
+        let drawn = match Drawn::draw() {
+            Ok(drawn) => drawn,
+            Err(error) => {
+                let hint = "this is a fault of the machine";
+                return own(StatusCode::INTERNAL_SERVER_ERROR, Uuid::nil(), &error.to_string(), hint);
+            }
+        };
+        let event_id = drawn.event_id;
         // `OPTIONS *` names the server as a whole.
         let path = request.uri().path();
         let Some(route) = self.config.route(if path.starts_with('/') { path } else { "/" }) else {
@@ -72,17 +97,7 @@ impl Proxy {
         };
         let inbound = self.read_request(request).await;
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
-        let (start, committer) = match self.describe(route, &peer, &inbound, operation) {
-            Ok(described) => described,
-            Err(error) => {
-                return own(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    event_id,
-                    &error,
-                    "this is a fault of the gateway",
-                );
-            }
-        };
+        let (start, committer) = self.describe(route, &peer, &inbound, operation, drawn.input_salt);
         let start_seq = match self.recorder.start(route, event_id, &start, &inbound.read) {
             Ok(seq) => seq,
             Err(refused) => {
@@ -99,18 +114,8 @@ impl Proxy {
                 return own(StatusCode::SERVICE_UNAVAILABLE, event_id, &refused.to_string(), hint);
             }
         };
-        let salt = match random() {
-            Ok(salt) => salt,
-            Err(error) => {
-                return own(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    event_id,
-                    &error,
-                    "this is a fault of the machine",
-                );
-            }
-        };
-        let exchange = Exchange::new(self.recorder.clone(), route, event_id, start_seq, accepted, salt);
+        let recorder = self.recorder.clone();
+        let exchange = Exchange::new(recorder, route, event_id, start_seq, accepted, drawn.output_salt);
         let recording = Recording::new(exchange);
         self.forward(route, inbound, committer, recording).await
     }
@@ -165,14 +170,15 @@ impl Proxy {
         peer: &Peer,
         inbound: &Inbound,
         operation: dialect::Operation,
-    ) -> Result<(Start, Option<Committer>), String> {
+        salt: [u8; 32],
+    ) -> (Start, Option<Committer>) {
         let head = &inbound.head;
         let from_headers = headers::identity(&head.headers);
         let mut reader = RequestReader::new();
         reader.push(&inbound.read);
         let said = reader.finish();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut committer = Committer::new(random()?);
+        let mut committer = Committer::new(salt);
         committer.update(&inbound.read);
         let (input, rest) = match (&inbound.rest, &inbound.problem) {
             (None, None) => (Some(committer.finish()), None),
@@ -211,7 +217,7 @@ impl Proxy {
                 ..Private::default()
             },
         };
-        Ok((start, rest))
+        (start, rest)
     }
 
     /// Sends the request to the model server and its answer to the client.
@@ -253,10 +259,9 @@ impl Proxy {
         *outbound.uri_mut() = uri;
         *outbound.headers_mut() = inbound.head.headers;
         strip_hop_by_hop(outbound.headers_mut());
-        outbound.headers_mut().remove(header::HOST);
         outbound.headers_mut().remove(header::EXPECT);
-        let answer = match tokio::time::timeout(self.config.head_timeout, self.client.request(outbound)).await
-        {
+        let sent = tokio::time::timeout(self.config.head_timeout, self.upstreams.send(outbound)).await;
+        let (answer, upstream) = match sent {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let input_failed = recording.lock().input_failed();
@@ -269,11 +274,16 @@ impl Proxy {
             }
             Err(_) => return self.refuse(recording, Problem::no_head(self.config.head_timeout)).await,
         };
-        self.relay(answer, recording).await
+        self.relay(answer, upstream, recording).await
     }
 
     /// Passes the model server's answer on.
-    async fn relay(&self, answer: Response<Incoming>, recording: Recording) -> Response<ResponseBody> {
+    async fn relay(
+        &self,
+        answer: Response<Incoming>,
+        upstream: Leased<RequestBody>,
+        recording: Recording,
+    ) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let event_id = recording.lock().event_id();
         recording.lock().head(head.status.as_u16(), &head.headers);
@@ -281,21 +291,35 @@ impl Proxy {
         head.headers.insert(EVENT_ID_HEADER, event_id_value(event_id));
         head.extensions.clear();
         head.version = http::Version::default();
-        let started = recording.lock().wait_for_start();
-        if let Err(problem) = settled(started).await {
-            return self.refuse(recording, problem).await;
-        }
-        let body = if body.is_end_stream() {
+        if body.is_end_stream() {
+            upstream.release();
+            // The end stands behind the start in the same log: one wait serves for both.
             let finished = recording.lock().finish(Outcome::passed(Some(head.status.as_u16())));
-            if let Err(problem) = self.settle(finished).await {
-                return problem.answer(event_id);
-            }
-            ResponseBody::Own(None)
-        } else {
-            let limits = Limits { idle: self.config.idle_timeout, settle: self.config.receipt_timeout };
-            ResponseBody::Relayed(Box::new(Relay::new(body, recording, limits)))
+            return match self.settle(finished).await {
+                Ok(()) => Response::from_parts(head, ResponseBody::Own(None)),
+                Err(problem) => problem.answer(event_id),
+            };
+        }
+        let (mode, gate) = {
+            let exchange = recording.lock();
+            (exchange.mode(), exchange.wait_for_start())
         };
-        Response::from_parts(head, body)
+        let limits = Limits {
+            idle: self.config.idle_timeout,
+            settle: self.config.receipt_timeout,
+            one_wait: mode == Mode::Durable,
+        };
+        let mut relay = Box::new(Relay::new(body, upstream, recording, gate, limits));
+        match std::future::poll_fn(|cx| relay.poll_open(cx)).await {
+            Ok(()) => Response::from_parts(head, ResponseBody::Relayed(relay)),
+            Err(shut) => {
+                let problem = match shut {
+                    Shut::Failed => Problem::not_durable(),
+                    Shut::Late => Problem::no_receipt(self.config.receipt_timeout),
+                };
+                self.refuse(relay.into_recording(), problem).await
+            }
+        }
     }
 
     /// Gives an answer of the gateway's own, recorded like any other.
@@ -308,7 +332,7 @@ impl Proxy {
             exchange.own_head(problem.status.as_u16(), response.headers());
             if let ResponseBody::Own(Some(bytes)) = response.body() {
                 // An output that cannot be recorded fails again in finish(), where it counts.
-                let _ = exchange.output(bytes);
+                let _ = exchange.output(bytes, Instant::now());
                 exchange.delivered(bytes.len() as u64);
             }
             exchange.finish(problem.outcome)
@@ -351,27 +375,18 @@ impl Problem {
         }
     }
 
-    fn unreachable(error: &hyper_util::client::legacy::Error) -> Self {
-        let connecting = error.is_connect();
-        let mut words = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            words = format!("{words}: {inner}");
-            source = inner.source();
-        }
-        Self {
-            status: StatusCode::BAD_GATEWAY,
-            outcome: Outcome::failed(
-                Status::UpstreamError,
-                if connecting { "upstream_unreachable" } else { "upstream_no_answer" },
-                format!("the model server gave no answer: {words}"),
-            ),
-            hint: if connecting {
-                "is the model server running, and is the upstream address right?"
-            } else {
-                "the model server closed the connection or does not speak HTTP"
-            },
-        }
+    fn unreachable(error: &CallError) -> Self {
+        let (error_type, hint) = match error {
+            CallError::Connect { .. } => {
+                ("upstream_unreachable", "is the model server running, and is the upstream address right?")
+            }
+            CallError::Http(_) => {
+                ("upstream_no_answer", "the model server closed the connection or does not speak HTTP")
+            }
+        };
+        let words = format!("the model server gave no answer: {error}");
+        let outcome = Outcome::failed(Status::UpstreamError, error_type, words);
+        Self { status: StatusCode::BAD_GATEWAY, outcome, hint }
     }
 
     fn no_head(limit: std::time::Duration) -> Self {
@@ -457,10 +472,4 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
-}
-
-fn random() -> Result<[u8; 32], String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;
-    Ok(bytes)
 }

@@ -140,8 +140,9 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records an end, with the last of the response body.
-    pub fn end(&self, event_id: Uuid, end: &End, piece: &[u8]) -> Result<u64, LogError> {
+    /// Records an end, with the last of the response body. Where the last byte waits for the disk, the frame
+    /// is not written before the sync that it waits for.
+    pub fn end(&self, mode: Mode, event_id: Uuid, end: &End, piece: &[u8]) -> Result<u64, LogError> {
         let mut meta = to_json(end);
         if meta.len() > META_KEPT_BYTES {
             let mut end = end.clone();
@@ -149,7 +150,13 @@ impl Recorder {
             meta = to_json(&end);
         }
         let body = payload::pack(&meta, piece);
-        self.log.append(Kind::End, event_id.as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
+        let at = match mode {
+            Mode::Durable | Mode::Receipt => {
+                self.log.append_for_sync(Kind::End, event_id.as_bytes(), &[&body], Claim::Settle)
+            }
+            Mode::Relaxed => self.log.append(Kind::End, event_id.as_bytes(), &[&body], Claim::Settle),
+        };
+        at.map(|at| at.seq)
     }
 
     /// What an answer has to wait for so that the record `seq` is what the mode promises.

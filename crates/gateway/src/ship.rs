@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// About how large a batch gets.
 const BATCH_BYTES: usize = 4 << 20;
+/// A batch follows the one before it at this distance, unless a route waits for receipts: under load it then
+/// holds hundreds of frames, and what a batch costs on both sides is shared by them.
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a batch may take before it is sent again.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// First and longest pause after a failure.
@@ -126,11 +129,15 @@ impl Shipper {
         let mut complained: Option<Instant> = None;
         let mut noted = Instant::now();
         let mut acked = shipped;
+        let mut sent: Option<tokio::time::Instant> = None;
         loop {
             // Only what is on this machine's disk is shipped: see `tail`.
             let synced = self.recorder.log().synced().wait(acked + 1);
             if synced.await.is_err() && self.recorder.log().synced().reached() <= acked {
                 return;
+            }
+            if let Some(sent) = sent.filter(|_| !self.receipts) {
+                tokio::time::sleep_until(sent + BATCH_INTERVAL).await;
             }
             let batch = match self.next_batch(&mut tail).await {
                 Ok(Some(batch)) => batch,
@@ -144,6 +151,8 @@ impl Shipper {
                     continue;
                 }
             };
+            // A full batch is followed at once: there is more.
+            sent = (batch.frames.len() < BATCH_BYTES / 2).then(tokio::time::Instant::now);
             match self.send(&batch).await {
                 Ok(ack) => {
                     if complained.take().is_some() {

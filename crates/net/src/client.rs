@@ -1,4 +1,4 @@
-//! One pooled HTTP client for everything that is called: model servers, the collector.
+//! One pooled HTTP client for whatever is called now and then, such as the collector.
 
 use crate::NetError;
 use crate::tls::{self, Identity};

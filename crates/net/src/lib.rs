@@ -4,15 +4,19 @@
 //!
 //! * [`tls`]: reading certificates, and the server and client settings made of them
 //! * [`pki`]: a development CA, so that a first try over mutual TLS needs no other tool
+//! * [`lanes`]: threads that serve, each with a runtime of its own
 //! * [`server`]: accepting, serving, and draining in good order
-//! * [`client`]: one pooled HTTP client for everything that is called
+//! * [`client`]: one pooled HTTP client for whatever is called now and then
+//! * [`upstream`]: calling servers on behalf of a client that waits, frame by frame
 
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod lanes;
 pub mod pki;
 pub mod server;
 pub mod tls;
+pub mod upstream;
 
 use std::io;
 use std::net::SocketAddr;

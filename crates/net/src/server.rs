@@ -1,6 +1,7 @@
 //! Accepting connections, serving them, and draining in good order.
 
 use crate::NetError;
+use crate::lanes::Lane;
 use crate::tls;
 use http::{Request, Response};
 use http_body::Body;
@@ -14,7 +15,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// A client that has not finished the TLS handshake by then is let go.
@@ -39,7 +40,7 @@ pub async fn bind(address: SocketAddr, with_tls: bool, insecure: bool) -> Result
     TcpListener::bind(address).await.map_err(|source| NetError::Bind { address, source })
 }
 
-/// Serves until `shutdown` is ready; then lets running requests end for at most `drain`.
+/// Serves on this runtime until `shutdown` is ready; then lets running requests end for at most `drain`.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -53,32 +54,60 @@ pub async fn serve<H, F, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    serve_on(listener, tls, vec![(Lane::here(), handler)], shutdown, drain).await;
+}
+
+/// Serves on lanes, each with a handler of its own: a connection goes to the lane that carries the fewest.
+pub async fn serve_on<H, F, B>(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    lanes: Vec<(Lane, H)>,
+    shutdown: impl Future<Output = ()>,
+    drain: Duration,
+) where
+    H: Fn(Peer, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut http = Builder::new(TokioExecutor::new());
     // No header is added to what a handler answers, not even a date.
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).auto_date_header(false);
+    // Answers are many small frames: gathered by copying, all that is there goes out in one write.
+    http.http1().writev(false);
     http.http2().timer(TokioTimer::new()).auto_date_header(false);
     let http = Arc::new(http);
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
-        let (stream, address) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: what is open must get a chance to end.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
+        };
+        // A stream belongs to the runtime that it is used on.
+        let accepted = accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: what is open must get a chance to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         // Frames must leave as they come; a socket that refuses is served all the same.
         let _ = stream.set_nodelay(true);
-        let (http, handler, acceptor, watcher) =
-            (http.clone(), handler.clone(), acceptor.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        let Some((lane, handler)) = lanes.iter().min_by_key(|(lane, _)| lane.load()) else { break };
+        let (http, handler, acceptor, watcher, carried) =
+            (http.clone(), handler.clone(), acceptor.clone(), graceful.watcher(), lane.carry());
+        lane.handle().spawn(async move {
+            let _carried = carried;
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%address, %error, "cannot serve a connection"),
+            };
             let outcome = match acceptor {
                 None => {
                     let peer = Peer { address, name: None };
