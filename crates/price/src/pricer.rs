@@ -7,10 +7,11 @@
 use crate::decimal::Decimal;
 use crate::overrides::{Charge, Overrides};
 use crate::rates::{Line, Rates};
-use crate::reading;
+use crate::reading::{self, Reading};
 use crate::table::{Applied, Found, NAME_MAX_BYTES, Table};
 use crate::unit::{Unit, Usage};
 use crate::{NoCost, builtin};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct Call<'a> {
     pub tokens: Option<Tokens>,
     /// The usage object as the model server sent it.
     pub usage: Option<&'a str>,
+    /// Counts that stand before all others: what an entry has in its `detail.usage`.
+    pub counts: &'a [(Unit, u64)],
     /// What else prices may depend on: `("service_tier", "flex")`.
     pub context: &'a [(&'a str, &'a str)],
     /// How long it took in milliseconds, if the model server gave an answer.
@@ -178,7 +181,7 @@ impl Pricer {
         match this.rule(call)? {
             Rule::Override(place) => {
                 let rule = this.prices.overrides.at(place);
-                let usage = call.tokens.map(Tokens::usage);
+                let usage = call.tokens.map(|tokens| counted(call, tokens, &[]).0);
                 let usd = rule.charge.charge(usage.as_ref(), call.answered_ms, |_| {})?;
                 Ok(Cost { usd, price_ref: rule.reference.clone(), counts: Vec::new() })
             }
@@ -192,15 +195,21 @@ impl Pricer {
         }
     }
 
-    /// The rule for a call and its arithmetic, step by step.
+    /// The rule for a call and its arithmetic, step by step, in the order of the units.
     pub fn explain(&mut self, call: &Call<'_>) -> Result<Explained, NoCost> {
         self.remember(call)?;
-        let this = &*self;
+        let mut explained = self.explained(call)?;
+        explained.prices.sort_by_key(|(unit, _)| Unit::named(unit));
+        explained.lines.sort_by_key(|line| Unit::named(line.unit));
+        Ok(explained)
+    }
+
+    fn explained(&self, call: &Call<'_>) -> Result<Explained, NoCost> {
         let mut lines = Vec::new();
-        match this.rule(call)? {
+        match self.rule(call)? {
             Rule::Override(place) => {
-                let rule = this.prices.overrides.at(place);
-                let usage = call.tokens.map(Tokens::usage);
+                let rule = self.prices.overrides.at(place);
+                let usage = call.tokens.map(|tokens| counted(call, tokens, &[]).0);
                 let cost = rule.charge.charge(usage.as_ref(), call.answered_ms, |line| lines.push(line));
                 let prices = match &rule.charge {
                     Charge::Tokens(rates) => listed(rates),
@@ -280,15 +289,9 @@ impl Pricer {
     }
 }
 
-/// What was used, and the prices for that kind of call at that moment. Where the usage object can be read as the
-/// provider writes it, its counts stand before those of the entry.
+/// What was used, and the prices for that kind of call at that moment.
 fn read<'a>(table: &'a Table, found: Found, call: &Call<'_>, tokens: Tokens) -> (Usage, Applied<'a>) {
-    let object = call.usage.and_then(reading::parse);
-    let readings = &table.provider_at(found).readings;
-    let mut usage = tokens.usage();
-    if let Some(found) = object.as_ref().and_then(|object| reading::read(readings, object)) {
-        found.iter().for_each(|(unit, count)| usage.set(unit, count));
-    }
+    let (usage, object) = counted(call, tokens, &table.provider_at(found).readings);
     // Some servers say there how they served the call, which counts for more than what was asked for.
     let said = |name: &str| object.as_ref().and_then(|object| object.get(name)?.as_str());
     let mut context: Vec<(&str, &str)> = Vec::new();
@@ -301,8 +304,19 @@ fn read<'a>(table: &'a Table, found: Found, call: &Call<'_>, tokens: Tokens) -> 
     if !found.is_own() {
         context.clear();
     }
-    let applied = table.model_at(found).applied(call.at, &context);
-    (usage, applied)
+    (usage, table.model_at(found).applied(call.at, &context))
+}
+
+/// What was used, and the usage object. Where that can be read as the provider writes it, its counts stand before
+/// those of the entry.
+fn counted(call: &Call<'_>, tokens: Tokens, readings: &[Reading]) -> (Usage, Option<Value>) {
+    let mut usage = tokens.usage();
+    let object = call.usage.filter(|_| !readings.is_empty()).and_then(reading::parse);
+    if let Some(found) = object.as_ref().and_then(|object| reading::read(readings, object)) {
+        found.iter().for_each(|(unit, count)| usage.set(unit, count));
+    }
+    call.counts.iter().for_each(|(unit, count)| usage.set(*unit, *count));
+    (usage, object)
 }
 
 /// What a cost rests on beside an entry's own fields.

@@ -102,6 +102,16 @@ impl Rates {
         self.rates.iter().map(|rate| (rate.unit, &rate.price))
     }
 
+    /// All of them in one line, in the order of the units: `input_tokens 2.5 per 1000000, …`.
+    pub fn in_words(&self) -> String {
+        let mut rates: Vec<&Rate> = self.rates.iter().collect();
+        rates.sort_by_key(|rate| rate.unit);
+        let each = rates
+            .iter()
+            .map(|Rate { unit, price }| format!("{} {}", unit.name(), price.in_words(unit.per())));
+        each.collect::<Vec<_>>().join(", ")
+    }
+
     /// What a call costs; `each` is shown every line that is more than nothing.
     pub fn charge(&self, usage: &Usage, mut each: impl FnMut(Line)) -> Result<Decimal, NoCost> {
         if self.is_empty() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 fn scaled(text: &str) -> BigUint {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     assert!(fraction.len() <= 80, "{text}");
-    format!("{whole}{fraction:0<80}").parse().unwrap()
+    format!("{whole}{fraction:0<80}").parse().expect("digits")
 }
 
 fn canonical(text: &str) -> bool {
@@ -28,13 +28,14 @@ fn price() -> impl Strategy<Value = String> {
 }
 
 fn rates(prices: &[(&str, &str)]) -> Rates {
-    let unit = |name| Unit::named(name).unwrap();
-    Rates::new(prices.iter().map(|(name, price)| (unit(name), Price::Flat(price.parse().unwrap()))))
+    let unit = |name| Unit::named(name).expect("a unit");
+    let flat = |price: &str| Price::Flat(price.parse().expect("a price"));
+    Rates::new(prices.iter().map(|(name, price)| (unit(name), flat(price))))
 }
 
 fn usage(counts: &[(&str, u64)]) -> Usage {
     let mut usage = Usage::default();
-    counts.iter().for_each(|(name, count)| usage.set(Unit::named(name).unwrap(), *count));
+    counts.iter().for_each(|(name, count)| usage.set(Unit::named(name).expect("a unit"), *count));
     usage
 }
 
@@ -200,14 +201,14 @@ fn prices_of_everything() -> Prices {
     static TABLE: std::sync::OnceLock<Arc<Table>> = std::sync::OnceLock::new();
     let table = TABLE.get_or_init(|| {
         let mut providers: Vec<serde_json::Value> =
-            serde_json::from_slice(indelible_price::builtin::data()).unwrap();
+            serde_json::from_slice(indelible_price::builtin::data()).expect("JSON");
         let prices: serde_json::Map<_, _> =
             Unit::all().map(|unit| (unit.price().to_owned(), serde_json::json!(3))).collect();
         for provider in &mut providers {
             provider["models"] =
                 serde_json::json!([{ "id": "all", "match": { "contains": "" }, "prices": prices }]);
         }
-        Arc::new(Table::parse("all", &serde_json::to_vec(&providers).unwrap()).unwrap())
+        Arc::new(Table::parse("all", &serde_json::to_vec(&providers).expect("JSON")).expect("a table"))
     });
     Prices { table: Source::Given(table.clone()), ..Prices::default() }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 fn moment(text: &str) -> i64 {
-    text.parse::<jiff::Timestamp>().unwrap().as_microsecond()
+    text.parse::<jiff::Timestamp>().expect("a moment").as_microsecond()
 }
 
 /// What a thousand tokens in and a hundred out cost, and by which rule.
@@ -19,8 +19,8 @@ fn cost(provider: &str, model: &str, at: &str) -> (String, String) {
         tokens: Some(tokens),
         ..Call::default()
     };
-    let cost = Pricer::new(Prices::default()).price(&call).unwrap();
-    let (_, rule) = cost.price_ref.rsplit_once(&format!("{}/", provider)).unwrap();
+    let cost = Pricer::new(Prices::default()).price(&call).expect("a cost");
+    let (_, rule) = cost.price_ref.rsplit_once(&format!("{provider}/")).expect("that provider's rule");
     (cost.usd.to_string(), rule.to_owned())
 }
 
