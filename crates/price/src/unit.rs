@@ -212,12 +212,8 @@ impl Links {
         let outer: Vec<Unit> = Unit::all().filter(|outer| unit.lies_within(*outer)).collect();
         let mut overlaps = Vec::new();
         for (n, one) in outer.iter().enumerate() {
-            for other in &outer[n + 1..] {
-                let apart = !one.lies_within(*other) && !other.lies_within(*one);
-                if apart && joined(*one, *other) == unit.row().is {
-                    overlaps.push(one.bit() | other.bit());
-                }
-            }
+            let others = outer[n + 1..].iter().filter(|other| joined(*one, **other) == unit.row().is);
+            overlaps.extend(others.map(|other| one.bit() | other.bit()));
         }
         Self { within, overlaps }
     }
