@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// Recompute every leaf, the chain, the tree and every signature of a data directory
     #[cfg(feature = "collector")]
     Verify(Verify),
+    /// What a call costs, by which rule, and how that comes about
+    #[cfg(feature = "collector")]
+    Price(Price),
     /// Keys and certificates
     Key(Key),
     /// Print the configuration reference: every key with its default
@@ -269,6 +272,63 @@ pub(crate) struct Verify {
     /// A signed checkpoint that the ledger must still contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Vec<PathBuf>,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Prices are those of the configuration file, if there is one, before those of this release.
+
+Examples:
+  indelible price gpt-4o --provider openai                          the rule, and its prices
+  indelible price gpt-4o --provider openai --input 1000 --cached 800 --output 50
+  indelible price o3 --provider openai --input 1000 --at 2025-06-01   what it cost then
+  indelible price llama-3-70b --route gpu --latency-ms 1234 --config indelible.toml
+  indelible price claude-sonnet-4-5 --provider anthropic --usage '{\"input_tokens\":10,…}'
+  indelible price --list                                            the table, its hash, its providers
+  indelible price --list --provider openai                          its models, and their prices today
+
+Exit codes: 0 done · 1 no rule, or no cost by it · 2 usage or configuration")]
+pub(crate) struct Price {
+    /// The model's name, as the call had it
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    pub(crate) model: Option<String>,
+    /// Who serves the model, as the route says
+    #[arg(long, value_name = "P")]
+    pub(crate) provider: Option<String>,
+    /// The route's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: Option<String>,
+    /// When: RFC 3339, or a date [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Tokens in, cached ones included
+    #[arg(long, value_name = "N")]
+    pub(crate) input: Option<u64>,
+    /// Tokens out
+    #[arg(long, value_name = "N")]
+    pub(crate) output: Option<u64>,
+    /// Of the tokens in, those read from a cache
+    #[arg(long, value_name = "N")]
+    pub(crate) cached: Option<u64>,
+    /// Of the tokens out, those spent on reasoning
+    #[arg(long, value_name = "N")]
+    pub(crate) reasoning: Option<u64>,
+    /// Anything else that was counted, as in an entry's detail.usage; may be repeated
+    #[arg(long, value_name = "UNIT=N")]
+    pub(crate) count: Vec<String>,
+    /// The usage object, as the model server sent it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) usage: Option<String>,
+    /// The tier of service: flex, priority
+    #[arg(long, value_name = "TIER")]
+    pub(crate) service_tier: Option<String>,
+    /// How long the call took, for prices by time
+    #[arg(long, value_name = "MS")]
+    pub(crate) latency_ms: Option<u64>,
+    /// What there are prices for; with --provider, the models
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 use crate::cli::{Common, Serve};
 use crate::config;
 use crate::failure::{Failure, Outcome};
+use crate::prices;
 use crate::run_dir::{self, Address};
 use crate::shutdown::Signals;
 use indelible_collector::data_dir::is_tenant_id;
@@ -34,7 +35,10 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
         tenants: section.tenants,
+        prices: prices::load(section.prices)?,
     };
+    // The table is read once, here, and not while calls wait for their places.
+    let _ = config.prices.table();
     let identity = Identity { cert: section.tls_cert, key: section.tls_key };
     let tls = tls::server(&identity, Some(&section.client_ca))
         .map_err(|error| Failure::new(error).hint("indelible key init makes development certificates"))?;

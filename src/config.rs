@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// The reference, which is also a valid file: every key, its meaning, its default.
 pub(crate) const REFERENCE: &str = include_str!("config.reference.toml");
 
+/// Where the configuration is when nobody says.
+pub(crate) const DEFAULT_PATH: &str = "indelible.toml";
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,6 +98,29 @@ pub(crate) struct CollectorSection {
     pub(crate) tls_cert: PathBuf,
     pub(crate) tls_key: PathBuf,
     pub(crate) client_ca: PathBuf,
+    #[serde(default)]
+    pub(crate) prices: PricesSection,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(not(feature = "collector"), allow(dead_code))] // One file may hold both sections.
+pub(crate) struct PricesSection {
+    pub(crate) table: String,
+    pub(crate) provider_from_model: bool,
+    pub(crate) overrides: Vec<PriceOverride>,
+}
+
+#[cfg(feature = "collector")]
+pub(crate) type PriceOverride = indelible_price::OverrideSpec;
+/// The gateway alone reads no prices, and does not check another machine's.
+#[cfg(not(feature = "collector"))]
+pub(crate) type PriceOverride = toml::Table;
+
+impl Default for PricesSection {
+    fn default() -> Self {
+        Self { table: "builtin".to_owned(), provider_from_model: false, overrides: Vec::new() }
+    }
 }
 
 fn gateway_listen() -> SocketAddr {
@@ -151,7 +177,7 @@ fn fail_spool() -> FailArg {
 
 /// Reads the configuration file that `--config` names, or `indelible.toml`.
 pub(crate) fn load(common: &Common) -> Result<File, Failure> {
-    let path = common.config.clone().unwrap_or_else(|| PathBuf::from("indelible.toml"));
+    let path = common.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Failure::new(format!("cannot read the configuration {}", path.display()))
             .detail(error)
@@ -188,7 +214,10 @@ fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (S
                 Some(rest) => vec!["gateway", "collector", rest],
                 None => vec!["gateway", rest],
             },
-            Some(("collector", rest)) => vec!["collector", rest],
+            Some(("collector", rest)) => match rest.strip_prefix("prices_") {
+                Some(rest) => vec!["collector", "prices", rest],
+                None => vec!["collector", rest],
+            },
             _ => continue,
         };
         // What reads as a TOML value is one; anything else is a string.
@@ -244,7 +273,51 @@ mod tests {
         );
         assert_eq!(gateway.routes[0].mode, durable());
         assert_eq!(gateway.routes[0].fail, fail_spool());
-        assert_eq!(file.collector.unwrap().listen, collector_listen());
+        let collector = file.collector.unwrap();
+        assert_eq!(collector.listen, collector_listen());
+        let (prices, default) = (collector.prices, PricesSection::default());
+        assert_eq!(prices.table, default.table);
+        assert_eq!(prices.provider_from_model, default.provider_from_model);
+        assert!(prices.overrides.is_empty());
+    }
+
+    /// What the reference shows of overrides as comments is a valid section, with every key that there is.
+    #[cfg(feature = "collector")]
+    #[test]
+    fn the_overrides_of_the_reference_are_valid() {
+        let (before, shown) = REFERENCE.split_once("# [[collector.prices.overrides]]").unwrap();
+        let shown = shown.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+        // Words of explanation stay comments.
+        let keys = shown.filter(|line| line.starts_with("[[") || line.contains(" = "));
+        let text =
+            format!("{before}\n[[collector.prices.overrides]]\n{}", keys.collect::<Vec<_>>().join("\n"));
+        let prices = load(&text, &[]).unwrap().collector.unwrap().prices;
+        let all: std::collections::BTreeSet<String> = prices
+            .overrides
+            .iter()
+            .flat_map(|one| {
+                serde_json::to_value(one).unwrap().as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(all.len(), 11, "{all:?}");
+        indelible_price::Overrides::new(prices.overrides).unwrap();
+    }
+
+    #[cfg(feature = "collector")]
+    #[test]
+    fn an_unknown_key_or_a_binary_fraction_in_a_price_is_refused() {
+        let with = |line: &str| {
+            let prices = format!("[[collector.prices.overrides]]\nname = \"a\"\nmodel = \"m\"\n{line}\n");
+            load(&format!("{REFERENCE}\n{prices}"), &[])
+        };
+        assert!(with("input_usd_per_mtok = \"0.2\"").is_ok());
+        for (line, expected) in [
+            ("input_usd_per_mtok = 0.2", "invalid type: floating point"),
+            ("imput_usd_per_mtok = \"0.2\"", "unknown field `imput_usd_per_mtok`"),
+        ] {
+            let detail = with(line).unwrap_err().detail.unwrap();
+            assert!(detail.contains(expected), "{detail}");
+        }
     }
 
     #[test]
@@ -262,12 +335,15 @@ mod tests {
             ("INDELIBLE_GATEWAY_COLLECTOR_URL", "https://there:2"),
             ("INDELIBLE_GATEWAY_SPOOL_MAX_BYTES", "12345"),
             ("INDELIBLE_COLLECTOR_TENANTS", "[\"a\", \"b\"]"),
+            ("INDELIBLE_COLLECTOR_PRICES_TABLE", "none"),
         ];
         let file = load(REFERENCE, &environment).unwrap();
         let gateway = file.gateway.unwrap();
         assert_eq!(gateway.listen.port(), 1);
         assert_eq!(gateway.collector.url, "https://there:2");
         assert_eq!(gateway.spool_max_bytes, 12345);
-        assert_eq!(file.collector.unwrap().tenants, ["a", "b"]);
+        let collector = file.collector.unwrap();
+        assert_eq!(collector.tenants, ["a", "b"]);
+        assert_eq!(collector.prices.table, "none");
     }
 }

@@ -14,6 +14,8 @@ mod gateway;
 mod key;
 mod logging;
 #[cfg(feature = "collector")]
+mod prices;
+#[cfg(feature = "collector")]
 mod records;
 #[cfg(feature = "collector")]
 mod run_dir;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Command::Show(ref arguments) => records::show(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Price(ref arguments) => prices::run(&cli.common, arguments),
         Command::Key(ref arguments) => key::run(&cli.common, arguments),
         Command::Config => config::print_reference(),
         Command::Completions { shell } => {

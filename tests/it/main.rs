@@ -11,5 +11,6 @@ mod common;
 mod kill;
 mod limits;
 mod machines;
+mod prices;
 mod tamper;
 mod wire;

@@ -2,6 +2,7 @@
 
 use crate::data_dir::{DataDir, default_keys};
 use crate::head::Head;
+use crate::pricing::{Outcomes, Pricing};
 use crate::read::{Found, Payload, WalReader};
 use crate::receive::{self, BatchError};
 use crate::sequencer::{Command, Sequencer, lock};
@@ -10,6 +11,7 @@ use crate::{CollectorError, draft};
 use indelible_ledger::{Checkpoint, Hash};
 use indelible_os::clock::{self, Utc};
 use indelible_os::durable::FsDir;
+use indelible_price::Prices;
 use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_spool::frame::{FileHeader, Frame, Role};
@@ -41,12 +43,19 @@ pub struct Config {
     pub keys: PathBuf,
     /// Tenants that it keeps ledgers for.
     pub tenants: Vec<String>,
+    /// What calls cost.
+    pub prices: Prices,
 }
 
 impl Config {
-    /// One tenant, `default`, and the keys beside the data.
+    /// One tenant, `default`, the keys beside the data, and the prices of this release.
     pub fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), keys: default_keys(data), tenants: vec!["default".to_owned()] }
+        Self {
+            data: data.to_owned(),
+            keys: default_keys(data),
+            tenants: vec!["default".to_owned()],
+            prices: Prices::default(),
+        }
     }
 }
 
@@ -59,6 +68,7 @@ pub struct Collector {
     vault: Arc<Mutex<Vault>>,
     spool_keys: Vec<SpoolPrivateKey>,
     in_flight: Semaphore,
+    cost_outcomes: Arc<Outcomes>,
 }
 
 /// What records to look for. Absent means any.
@@ -100,7 +110,9 @@ impl Collector {
         }
         let (wal, state) = recover(&dir, &keys, &head)?;
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
-        let sequencer = Sequencer::start(config.clone(), dir, wal, state, vault.clone(), head)?;
+        let cost_outcomes = Arc::new(Outcomes::default());
+        let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
+        let sequencer = Sequencer::start(config.clone(), dir, wal, state, vault.clone(), head, pricing)?;
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
         let (ended_sender, ended) = watch::channel(None);
         let thread = std::thread::Builder::new()
@@ -121,7 +133,8 @@ impl Collector {
             })
             .map_err(CollectorError::io(&config.data))?;
         let in_flight = Semaphore::new(BATCHES_IN_FLIGHT_MAX);
-        Ok(Self { config, commands, thread: Mutex::new(Some(thread)), ended, vault, spool_keys, in_flight })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { config, commands, thread, ended, vault, spool_keys, in_flight, cost_outcomes })
     }
 
     /// Takes a batch from a source. When this returns `Ok`, all frames up to [`Ack::seq`] are durable.
@@ -220,6 +233,11 @@ impl Collector {
     /// A reader of the log.
     pub fn reader(&self) -> WalReader {
         WalReader::new(&self.config.data.join("wal"))
+    }
+
+    /// How many calls had a cost, and why others had none.
+    pub fn cost_outcomes(&self) -> &Outcomes {
+        &self.cost_outcomes
     }
 
     /// The key that new spools shall be encrypted to.

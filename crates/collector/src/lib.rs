@@ -6,6 +6,7 @@
 //! * [`receive`]: a batch from a source is parsed, checked and decrypted, whole or not at all
 //! * [`sequencer`]: one thread gives every event its place; commits; signs
 //! * [`draft`]: what a source reported becomes an entry without personal data
+//! * [`pricing`]: what a call costs, by the rules that the configuration names
 //! * [`state`]: what the WAL adds up to; recovery and normal running share one `apply`
 //! * [`head`], [`checkpoint`]: the commit point, and what is signed there
 //! * [`read`]: looking records up again, and opening their payloads
@@ -17,6 +18,7 @@ pub mod checkpoint;
 pub mod data_dir;
 pub mod draft;
 pub mod head;
+pub mod pricing;
 pub mod read;
 pub mod receive;
 pub mod sequencer;

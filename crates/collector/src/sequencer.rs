@@ -14,12 +14,13 @@ use crate::checkpoint::ReadBack;
 use crate::data_dir::DataDir;
 use crate::draft;
 use crate::head::Head;
+use crate::pricing::Pricing;
 use crate::read::WalReader;
 use crate::receive::{Batch, BatchError, Content, Opened};
 use crate::state::{Open, State};
 use crate::{CollectorError, Config};
 use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash};
-use indelible_os::clock;
+use indelible_os::clock::{self, Utc};
 use indelible_record::commitment::to_hex;
 use indelible_record::entry::{self, Entry, Status, event_type};
 use indelible_record::event::{End, Gap, Private, SourceNotice, Start};
@@ -83,6 +84,7 @@ pub struct Sequencer {
     state: State,
     vault: Arc<Mutex<Vault>>,
     head: Head,
+    pricing: Pricing,
     signers: BTreeMap<String, Ed25519Signer>,
     read_back: Option<ReadBack>,
     ack_key: hmac::Key,
@@ -110,6 +112,7 @@ impl Sequencer {
         state: State,
         vault: Arc<Mutex<Vault>>,
         head: Head,
+        pricing: Pricing,
     ) -> Result<Self, CollectorError> {
         let (ack_key, spool_key) = {
             let vault = lock(&vault);
@@ -124,6 +127,7 @@ impl Sequencer {
             state,
             vault,
             head,
+            pricing,
             signers: BTreeMap::new(),
             read_back: None,
             ack_key,
@@ -431,9 +435,23 @@ impl Sequencer {
         }
     }
 
-    /// Gives an entry its place: number, previous hash, time. From here on only its bytes count.
+    /// Gives an entry its place now.
     fn append_entry(
         &mut self,
+        origin: Origin,
+        event_id: Uuid,
+        entry: Entry,
+        refs: Vec<Ref>,
+        part: &[u8],
+    ) -> Result<Receipt, CollectorError> {
+        self.append_entry_at(clock::now(), origin, event_id, entry, refs, part)
+    }
+
+    /// Gives an entry its place: number, previous hash, time. From here on only its bytes count. `now` was read
+    /// from the clock for this entry.
+    fn append_entry_at(
+        &mut self,
+        now: Utc,
         origin: Origin,
         event_id: Uuid,
         mut entry: Entry,
@@ -444,7 +462,7 @@ impl Sequencer {
         let ledger = self.state.ledger_mut(&tenant);
         entry.seq = ledger.size();
         entry.prev_hash = ledger.last_leaf().to_string();
-        entry.timestamp = clock::now().to_string();
+        entry.timestamp = now.to_string();
         entry.event_id = event_id.to_string();
         let bytes = entry.to_bytes().map_err(|error| CollectorError::Unfit(error.to_string()))?;
         let leaf = leaf_hash(&bytes);

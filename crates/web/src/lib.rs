@@ -117,6 +117,13 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     for (tenant, size) in shared.collector.signed_sizes() {
         text.push_str(&format!("indelible_collector_ledger_signed_entries{{tenant=\"{tenant}\"}} {size}\n"));
     }
+    text.push_str(
+        "# HELP indelible_collector_costs_total Calls that name a model, by whether they have a cost\n",
+    );
+    text.push_str("# TYPE indelible_collector_costs_total counter\n");
+    for (outcome, calls) in shared.collector.cost_outcomes().counts() {
+        text.push_str(&format!("indelible_collector_costs_total{{outcome=\"{outcome}\"}} {calls}\n"));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

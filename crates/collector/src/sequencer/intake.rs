@@ -174,16 +174,18 @@ impl Sequencer {
         let (tenant, subject) = owner_of(open);
         let (mut entry, refs, start_seq) = (open.draft.clone(), open.refs.clone(), open.origin.seq);
         let mut private = end.private.clone();
+        // One moment for all of it: the price is that of the entry's timestamp.
+        let now = clock::now();
         let part = {
             let mut vault = lock(&self.vault);
             draft::apply_end(&mut vault, &mut entry, &end, &mut private);
             let context = part_context(&tenant, event_id, origin);
-            let month = clock::now().month();
-            seal_part(&mut vault, &tenant, subject, month, &context, &to_json(&private)?, piece)?
+            seal_part(&mut vault, &tenant, subject, now.month(), &context, &to_json(&private)?, piece)?
         };
+        self.pricing.fill(&mut entry, &end, now);
         entry.source =
             Some(draft::source(source_id, origin.incarnation, origin.seq, Some(start_seq), Some(end.time)));
-        self.append_entry(origin, event_id, entry, refs, &part).map(Some)
+        self.append_entry_at(now, origin, event_id, entry, refs, &part).map(Some)
     }
 
     /// Writes the entry of a request that its source can no longer end, from what survived of it.
