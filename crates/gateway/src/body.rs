@@ -245,6 +245,16 @@ impl Relay {
         }
     }
 
+    /// What was held goes out.
+    fn release(&mut self, last: Last) -> Option<Result<Frame<Bytes>, BodyError>> {
+        self.recording.lock().ticket.release();
+        match last {
+            Last::Frame(frame) => Some(Ok(frame)),
+            Last::Error(error) => Some(Err(error)),
+            Last::End => None,
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
@@ -270,9 +280,7 @@ impl Relay {
                             State::Releasing(Last::Error("the record was not durable in time".into()));
                     }
                 },
-                State::Releasing(Last::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
-                State::Releasing(Last::Error(error)) => return Poll::Ready(Some(Err(error))),
-                State::Releasing(Last::End) => return Poll::Ready(None),
+                State::Releasing(last) => return Poll::Ready(self.release(last)),
             }
         }
     }
