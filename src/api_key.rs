@@ -11,8 +11,8 @@ use indelible_gateway::access::{ApiKey, ApiKeys};
 use indelible_os::clock::{self, Utc};
 use indelible_os::durable;
 use serde_json::{Value, json};
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Makes a key, and prints it: the only time that anyone sees it.
@@ -115,28 +115,19 @@ impl Here {
         ApiKeys::parse(&bytes, &self.id_key).map_err(|error| self.failed(error))
     }
 
-    /// Changes the file. Two who do so at once take turns.
+    /// Changes the file; with `make`, one that is not there yet. Two who do so at once take turns.
     fn change(
         &self,
         make: bool,
         change: impl FnOnce(&mut ApiKeys) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let write = |keys: &ApiKeys| {
-            durable::replace(&self.path, &keys.to_bytes(), durable::MODE_SECRET)
-                .map_err(|error| self.failed(error))
-        };
-        if make && !self.path.exists() {
-            let empty = ApiKeys::empty(&self.id_key).to_bytes();
-            match durable::create(&self.path, &empty, durable::MODE_SECRET) {
-                // Someone else was quicker.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                made => made.map_err(|error| self.failed(error))?,
-            }
-        }
-        let _turn = lock(&self.path).map_err(|error| self.failed(error))?;
-        let mut keys = self.read()?;
+        let turn = lock(&self.path, make).map_err(|error| self.failed(error))?;
+        // What was just made to be locked has nothing in it.
+        let fresh = make && turn.metadata().map_err(|error| self.failed(error))?.len() == 0;
+        let mut keys = if fresh { ApiKeys::empty(&self.id_key) } else { self.read()? };
         change(&mut keys)?;
-        write(&keys)
+        durable::replace(&self.path, &keys.to_bytes(), durable::MODE_SECRET)
+            .map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: impl std::fmt::Display) -> Failure {
@@ -146,11 +137,13 @@ impl Here {
 }
 
 /// Locks a file that is replaced when it changes: who waited may hold one that is no longer the file.
-fn lock(path: &Path) -> std::io::Result<File> {
+fn lock(path: &Path, make: bool) -> std::io::Result<File> {
     loop {
-        let file = File::open(path)?;
+        let file =
+            OpenOptions::new().read(true).append(make).create(make).mode(durable::MODE_SECRET).open(path)?;
         file.lock()?;
-        if std::fs::metadata(path)?.ino() == file.metadata()?.ino() {
+        if std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino()))
+        {
             return Ok(file);
         }
     }
