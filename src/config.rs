@@ -39,6 +39,7 @@ pub(crate) struct GatewaySection {
     pub(crate) spool_max_bytes: u64,
     pub(crate) api_key_id_key: PathBuf,
     pub(crate) api_keys: Option<PathBuf>,
+    pub(crate) otlp_endpoint: Option<String>,
     #[serde(default = "request_max_bytes")]
     pub(crate) request_max_bytes: u64,
     #[serde(default = "connect_timeout_s")]

@@ -87,6 +87,7 @@ fn from_section(
     let mut config = Config::new(&section.source_id, section.spool.clone(), first.upstream.clone(), id_key);
     config.keys = section.api_keys.as_deref().map(|path| read_api_keys(path, &id_key, files)).transpose()?;
     config.routes = routes;
+    config.otlp_endpoint = section.otlp_endpoint.clone();
     config.spool_max_bytes = section.spool_max_bytes;
     config.request_max_bytes = section.request_max_bytes;
     config.connect_timeout = Duration::from_secs(section.connect_timeout_s);

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const CHAT: &str = "/v1/chat/completions";
 const KEYED: &str = "api_keys = \"api-keys.json\"";
@@ -129,6 +130,25 @@ fn who_has_no_valid_key_is_told_why_and_recorded_and_goes_no_further() {
     assert_eq!(gateway.metric("indelible_gateway_rejected_total{reason=\"malformed_api_key\"}"), Some(3));
     assert_eq!(gateway.metric("indelible_gateway_api_keys{state=\"revoked\"}"), Some(1));
     assert_eq!(machines.site.verify().0, 0);
+}
+
+#[test]
+fn a_client_that_is_still_sending_gets_the_answer_that_refuses_it() {
+    let machines = TwoMachines::with("http://127.0.0.1:1", KEYED, "");
+    create(&machines, &[]);
+    let gateway = machines.start_gateway();
+    let bytes = message("POST", CHAT, &[("Authorization", "Bearer sk-guess")], &vec![b'x'; 900 << 10]);
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(gateway.listen).unwrap();
+        // The head and a little first: the refusal is decided before the rest is on its way.
+        let (first, rest) = bytes.split_at(500);
+        stream.write_all(first).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(rest).unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        assert_eq!(parse_answer(&got).status, 401);
+    }
 }
 
 #[test]
@@ -455,7 +475,7 @@ fn a_file_that_does_not_hold_changes_nothing_and_says_what_is_wrong() {
         (good.replace("upstream =", "upsteram ="), "upsteram"),
         (
             good.replace("name = \"default\"", "name = \"default\"\npath = \"/only\""),
-            "no route takes every request",
+            "no route takes the path /",
         ),
         (good.replace("[gateway]", "[gateway]\napi_keys = \"nowhere.json\""), "nowhere.json"),
         (good[..good.len() / 2].to_owned(), "is not a valid configuration"),
@@ -573,6 +593,17 @@ fn metrics_say_what_passes_and_what_it_costs() {
     assert_eq!(metric("requests_total{route=\"default\",status=\"completed\"}"), Some(3));
     assert_eq!(metric("added_seconds_bucket{le=\"+Inf\"}"), Some(3));
     assert_eq!(metric("added_seconds_count"), Some(3));
+    // What the model server takes is not added.
+    let slow = RawServer::start(|stream| {
+        std::thread::sleep(Duration::from_secs(2));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    });
+    rewrite(&machines, |whole| whole.replace(&model.url, &slow.url));
+    gateway.signal("HUP");
+    wait_until("the slow model server", || metric("reloads_total{outcome=\"applied\"}") == Some(1));
+    assert_eq!(ask(&gateway, "sk-x").status, 200);
+    wait_until("its end", || metric("added_seconds_count") == Some(4));
+    assert_eq!(metric("added_seconds_bucket{le=\"1\"}"), Some(4));
     // An idle connection, and the one that asks.
     let idle = TcpStream::connect(gateway.listen).unwrap();
     wait_until("two connections", || metric("connections") == Some(2));
@@ -584,4 +615,33 @@ fn metrics_say_what_passes_and_what_it_costs() {
     let _collector = machines.start_collector();
     gateway.wait_shipped();
     assert_eq!(metric("spool_oldest_seconds"), Some(0));
+}
+
+#[test]
+fn a_span_of_each_request_goes_to_opentelemetry_and_nothing_waits_for_it() {
+    let (model, receiver) = (answering(), answering());
+    let gateway_lines = format!("otlp_endpoint = \"{}\"", receiver.url);
+    let machines = TwoMachines::with(&model.url, &gateway_lines, "");
+    let mut gateway = machines.start_gateway();
+    let traced = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+    let answer = post(gateway.listen, CHAT, &traced, &chat("llama-3"));
+    let spans = "indelible_gateway_spans_total";
+    wait_until("the span", || gateway.metric(&format!("{spans}{{outcome=\"sent\"}}")) == Some(1));
+    let request = text(&receiver.requests()[0]);
+    assert!(request.starts_with("POST /v1/traces HTTP/1.1"), "{request}");
+    let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let span = &body["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!((&span["name"], &span["status"]["code"]), (&json!("chat llama-3"), &json!(1)));
+    assert_eq!(span["traceId"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(span["parentSpanId"], "b7ad6b7169203331");
+    assert!(span.to_string().contains(answer.event_id()), "{span}");
+    assert!(!span.to_string().contains("hello"), "nothing of what was said: {span}");
+    assert_eq!(gateway.stop(), 0);
+
+    // Nobody listens there.
+    rewrite(&machines, |whole| whole.replace(&receiver.url, &format!("http://{}", free_address())));
+    let gateway = machines.start_gateway();
+    assert_eq!(ask(&gateway, "sk-x").status, 200);
+    wait_until("the failure", || gateway.metric(&format!("{spans}{{outcome=\"failed\"}}")) == Some(1));
+    assert!(gateway.log().contains("spans cannot be delivered"), "{}", gateway.log());
 }

@@ -90,6 +90,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The gateway's own API keys. `None`: any key or none is accepted, as an identity only.
     pub keys: Option<ApiKeys>,
+    /// Where spans of requests go: base URL of an OTLP/HTTP receiver. `None`: nowhere.
+    pub otlp_endpoint: Option<String>,
     /// `sha256:<hex>` of the file that this was read from, if it was.
     pub digest: Option<String>,
     /// Largest request body; a larger one is refused with 413.
@@ -181,6 +183,7 @@ impl Config {
             api_key_id_key,
             routes: vec![Route::new("default", upstream)],
             keys: None,
+            otlp_endpoint: None,
             digest: None,
             request_max_bytes: 2 << 30,
             connect_timeout: Duration::from_secs(10),
@@ -200,6 +203,9 @@ impl Config {
         if self.spool_max_bytes < SPOOL_MIN_BYTES {
             let bytes = self.spool_max_bytes;
             return Err(format!("spool_max_bytes = {bytes} is too small: at least {SPOOL_MIN_BYTES}"));
+        }
+        if let Some(base) = &self.otlp_endpoint {
+            crate::traces::endpoint(base)?;
         }
         check_routes(&self.routes)
     }

@@ -253,7 +253,7 @@ impl Exchange {
             return Ok(Wait::Ready);
         }
         self.finished = true;
-        self.ticket.ending(outcome.status);
+        self.ticket.ending(outcome.status, self.http_status);
         let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
         let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();

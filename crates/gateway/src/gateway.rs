@@ -8,6 +8,7 @@ use crate::metrics::{self, Connections};
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
 use crate::ship::{Link, Shipper, parse_acked};
+use crate::traces::{self, Traces};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -109,7 +110,8 @@ impl Gateway {
         }
         let recorder = Arc::new(Recorder::new(SharedLog::start(writer)?, &config, acknowledged.into_inner()));
         recorder.source_started(&config)?;
-        let access = Arc::new(Access::new(&config, recorder.clone()));
+        let (traces, tracing) = start_traces(&config)?.unzip();
+        let access = Arc::new(Access::new(&config, recorder.clone(), traces));
         let receipts = config.routes.iter().any(|route| route.mode == Mode::Receipt);
         let shipper = Shipper { recorder: recorder.clone(), link, dir, receipts, on_new_key, key };
         let client = client::build(&Settings {
@@ -119,7 +121,8 @@ impl Gateway {
             http2_only: false,
         })?;
         let house = keep_house(recorder.clone(), access.clone(), backlog.clone());
-        let tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(house)];
+        let mut tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(house)];
+        tasks.extend(tracing);
         let proxy = Arc::new(Proxy { config, recorder, access, backlog, client });
         Ok(Self { proxy, tasks, _lock: lock })
     }
@@ -236,6 +239,20 @@ impl Proxy {
         self.access.render(&mut text);
         text
     }
+}
+
+/// Spans go out through a client of their own: nothing of theirs stands in a request's way.
+fn start_traces(config: &Config) -> Result<Option<(Traces, JoinHandle<()>)>, GatewayError> {
+    let Some(base) = &config.otlp_endpoint else { return Ok(None) };
+    let endpoint = traces::endpoint(base).map_err(GatewayError::Config)?;
+    let client = client::build(&Settings {
+        ca: None,
+        identity: None,
+        connect_timeout: config.connect_timeout,
+        http2_only: false,
+    })?;
+    let (traces, sending) = Traces::start(client, endpoint, &config.source_id);
+    Ok(Some((traces, tokio::spawn(sending))))
 }
 
 /// Heartbeats, and what is owed: gaps, and counts of refusals.

@@ -6,7 +6,7 @@
 //! * [`access`]: who may call, and where a request goes
 //! * [`recorder`]: the spool as a request sees it: modes, fail modes, gaps
 //! * [`ship`]: sending the spool to the collector
-//! * [`metrics`]: what is counted
+//! * [`metrics`], `traces`: what is counted and told of requests, beside their records
 //! * `dialect`, `headers`: reading captured bytes; they never touch the wire
 
 #![forbid(unsafe_code)]
@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod recorder;
 pub mod ship;
+mod traces;
 
 pub use access::Access;
 pub use config::{Config, FailMode, Mode, Route};

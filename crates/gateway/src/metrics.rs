@@ -6,12 +6,15 @@
 
 use crate::access::Reason;
 use crate::access::limits::Permit;
+use crate::traces::{Span, Traces};
 use indelible_record::entry::Status;
+use indelible_record::event::Start;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// Upper bounds of the histogram's buckets, in microseconds. Above the last one is one more bucket.
 const BOUNDS_US: [u64; 14] =
@@ -172,6 +175,8 @@ pub(crate) struct Ticket {
     added: Duration,
     /// Since when the gateway has it in its hands.
     since: Option<Instant>,
+    /// Where requests are traced. Ends with this.
+    span: Option<Box<Span>>,
 }
 
 impl Ticket {
@@ -179,7 +184,21 @@ impl Ticket {
     pub(crate) fn new(metrics: Arc<Metrics>, route: Arc<RouteCounters>, permit: Permit) -> Self {
         metrics.on_request();
         let (status, since) = (Status::Rejected, Some(Instant::now()));
-        Self { metrics, route, _permit: permit, status, forwarded: false, added: Duration::ZERO, since }
+        Self {
+            metrics,
+            route,
+            _permit: permit,
+            status,
+            forwarded: false,
+            added: Duration::ZERO,
+            since,
+            span: None,
+        }
+    }
+
+    /// Traces it, where requests are traced.
+    pub(crate) fn trace(&mut self, traces: Option<&Traces>, event_id: Uuid, start: &Start) {
+        self.span = traces.map(|traces| Box::new(traces.begin(event_id, start)));
     }
 
     /// The gateway has it in its hands.
@@ -196,8 +215,11 @@ impl Ticket {
     }
 
     /// How it ends; what is left is to let the last byte go.
-    pub(crate) fn ending(&mut self, status: Status) {
+    pub(crate) fn ending(&mut self, status: Status, http_status: Option<u16>) {
         self.status = status;
+        if let Some(span) = &mut self.span {
+            span.ending(status, http_status);
+        }
         self.hold();
     }
 }
@@ -256,7 +278,7 @@ mod tests {
         let refused = Ticket::new(metrics.clone(), metrics.route("b"), Permit::default());
         assert!(shown(&metrics).contains("in_flight_requests 2\n"));
         ticket.release();
-        ticket.ending(Status::Completed);
+        ticket.ending(Status::Completed, None);
         drop(ticket);
         drop(refused);
         let text = shown(&metrics);
@@ -276,12 +298,12 @@ mod tests {
         let mut ticket = Ticket::new(metrics.clone(), metrics.route("a"), Permit::default());
         ticket.release();
         std::thread::sleep(Duration::from_millis(60));
-        ticket.ending(Status::Completed);
+        ticket.ending(Status::Completed, None);
         drop(ticket);
         assert!(shown(&metrics).contains("added_seconds_bucket{le=\"0.05\"} 1\n"), "{}", shown(&metrics));
         let mut slow = Ticket::new(metrics.clone(), metrics.route("a"), Permit::default());
         slow.release();
-        slow.ending(Status::Completed);
+        slow.ending(Status::Completed, None);
         std::thread::sleep(Duration::from_millis(60));
         drop(slow);
         assert!(shown(&metrics).contains("added_seconds_bucket{le=\"0.05\"} 1\n"), "{}", shown(&metrics));

@@ -76,7 +76,7 @@ impl Proxy {
         };
         let said = read_facts(&inbound.read);
         let admitted = rules.admit(self.access.metrics(), caller, &inbound.head, said.model.as_deref());
-        let Some((admission, ticket)) = admitted else {
+        let Some((admission, mut ticket)) = admitted else {
             // Unreachable by Config::validate, which wants a route for every request.
             return own(
                 StatusCode::NOT_FOUND,
@@ -102,6 +102,7 @@ impl Proxy {
                 );
             }
         };
+        ticket.trace(self.access.traces(), event_id, &start);
         let start_seq = match self.recorder.start(admission.route(), event_id, &start, &inbound.read) {
             Ok(seq) => seq,
             Err(refused) => {

@@ -34,6 +34,7 @@ use crate::config::{Config, Route};
 use crate::headers;
 use crate::metrics::{self, Metrics, Ticket};
 use crate::recorder::Recorder;
+use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use floods::{Floods, Told};
 use http::request::Parts;
@@ -51,6 +52,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -59,6 +61,7 @@ pub struct Access {
     rules: ArcSwap<Rules>,
     floods: Floods,
     metrics: Arc<Metrics>,
+    traces: Option<Traces>,
     recorder: Arc<Recorder>,
 }
 
@@ -91,11 +94,11 @@ pub(crate) struct Admission {
 
 impl Access {
     /// Puts a configuration in force.
-    pub fn new(config: &Config, recorder: Arc<Recorder>) -> Self {
+    pub(crate) fn new(config: &Config, recorder: Arc<Recorder>, traces: Option<Traces>) -> Self {
         let metrics = Arc::new(Metrics::default());
         let id_key = hmac::Key::new(hmac::HMAC_SHA256, &config.api_key_id_key);
         let rules = Rules::new(id_key, config.routes.clone(), config.keys.clone(), &metrics, None);
-        Self { rules: ArcSwap::from_pointee(rules), floods: Floods::default(), metrics, recorder }
+        Self { rules: ArcSwap::from_pointee(rules), floods: Floods::default(), metrics, traces, recorder }
     }
 
     /// The rules for a request that begins now.
@@ -106,6 +109,11 @@ impl Access {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Where requests are traced, if they are.
+    pub(crate) fn traces(&self) -> Option<&Traces> {
+        self.traces.as_ref()
     }
 
     /// Puts other routes and keys in force, once the changes are recorded: a change that cannot be recorded
@@ -158,6 +166,15 @@ impl Access {
     /// Appends what is counted, and how the keys stand, as Prometheus text.
     pub(crate) fn render(&self, text: &mut String) {
         self.metrics.render(text);
+        if let Some(counts) = self.traces.as_ref().map(Traces::counts) {
+            metrics::head(text, "spans_total", "counter", "Spans of requests, by what became of them");
+            for (outcome, count) in
+                [("sent", &counts.sent), ("dropped", &counts.dropped), ("failed", &counts.failed)]
+            {
+                let labels = format!("{{outcome=\"{outcome}\"}}");
+                metrics::line(text, "spans_total", &labels, count.load(Ordering::Relaxed));
+            }
+        }
         let rules = self.rules();
         metrics::head(
             text,

@@ -113,7 +113,8 @@ pub(crate) fn check(routes: &[Route]) -> Result<(), String> {
     };
     if !routes.iter().any(|route| whole(&route)) {
         return Err(
-            "no route takes every request: one needs the path / and neither models nor methods".to_owned()
+            "no route takes the path / whatever the model and the method: every request needs a route"
+                .to_owned(),
         );
     }
     let (mut names, mut taken) = (BTreeSet::new(), BTreeSet::new());
@@ -239,9 +240,7 @@ mod tests {
         assert!(clash(route("default", "/else", &[], &[])).contains("stands twice"));
         assert!(clash(route("slashless", "else", &[], &[])).contains("does not begin with /"));
         assert!(clash(route("jane doe", "/else", &[], &[])).contains("for its name"));
-        assert!(
-            check(&[route("only", "/", &["*"], &[])]).unwrap_err().contains("no route takes every request")
-        );
+        assert!(check(&[route("only", "/", &["*"], &[])]).unwrap_err().contains("no route takes the path /"));
     }
 
     #[test]
