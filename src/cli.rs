@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 }
 
 /// What means the same wherever it stands.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Common {
     /// Data directory
     #[arg(long, global = true, value_name = "DIR", env = "INDELIBLE_DATA")]
@@ -49,9 +49,23 @@ pub(crate) struct Common {
     /// Output for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// How logs are written to stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, env = "INDELIBLE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
     /// Why records are looked at; recorded with the look
     #[arg(long, global = true, value_name = "TEXT", default_value = "local operator")]
     pub(crate) purpose: String,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// As text on a terminal, as JSON elsewhere
+    Auto,
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 impl Common {
@@ -100,7 +114,7 @@ pub(crate) enum Command {
     /// What a call costs, by which rule, and how that comes about
     #[cfg(feature = "collector")]
     Price(Price),
-    /// Keys and certificates
+    /// Keys and certificates; the gateway's API keys
     Key(Key),
     /// Print the configuration reference: every key with its default
     Config,
@@ -357,18 +371,81 @@ into its folder gateway-1/: copy that folder there over a channel you trust, and
     },
     /// Print the public keys of all ledgers: what auditors are given beforehand
     Show,
+    /// Make an API key of the gateway, and print it this once
+    #[cfg(feature = "gateway")]
+    Create(CreateKey),
+    /// The gateway's API keys: who has them, what they may do, whether they still may
+    #[cfg(feature = "gateway")]
+    #[command(after_help = "\
+Examples:
+  indelible key list --config indelible.toml
+  indelible key list --json | jq '.keys[] | select(.state == \"active\")'
+
+The id is what entries name as api_key_id. No key can be printed again.")]
+    List,
+    /// Take an API key of the gateway back
+    #[cfg(feature = "gateway")]
+    #[command(after_help = "\
+Examples:
+  indelible key revoke k:9bc709520f75b4adb70d04788657524e
+  indelible key revoke 9bc709                          its beginning, where that is unambiguous
+  indelible key revoke idk_…                           the key itself, when it was found somewhere
+
+Exit codes: 0 done · 1 there is no such key · 2 usage, unreadable · 3 ambiguous")]
+    Revoke {
+        /// The key's id, the beginning of it, or the key itself
+        id: String,
+    },
+}
+
+#[cfg(feature = "gateway")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible key create --note \"ticket 4711\"
+  indelible key create --user jane --tenant acme --route llama --requests-per-minute 60 --expires 90d
+  KEY=$(indelible key create --config indelible.toml)
+  curl http://127.0.0.1:8089/v1/models -H \"Authorization: Bearer $KEY\"
+
+The configuration's gateway.api_keys names the file, which holds no key, only a keyed hash of each. With --tenant
+the key's requests are recorded in that tenant's ledger, whatever the route; the collector must know it.")]
+pub(crate) struct CreateKey {
+    /// Who uses it, as records shall name them; goes before what requests say
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: Option<String>,
+    /// A route that it may use; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: Vec<String>,
+    /// Most requests a minute, at each gateway
+    #[arg(long, value_name = "N")]
+    pub(crate) requests_per_minute: Option<std::num::NonZeroU32>,
+    /// Most requests at once, at each gateway
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrent_requests: Option<std::num::NonZeroU32>,
+    /// From when on it is refused: a date, a moment as RFC 3339 has it, 90d or 12h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
 }
 
 /// Prints the man page, subcommands included.
 pub(crate) fn print_man_page() -> Outcome {
     let mut out = Vec::new();
     let command = Cli::command();
-    clap_mangen::Man::new(command.clone()).render(&mut out).map_err(Failure::new)?;
-    for subcommand in command.get_subcommands() {
-        let named = subcommand.clone().name(format!("indelible-{}", subcommand.get_name()));
-        clap_mangen::Man::new(named).render(&mut out).map_err(Failure::new)?;
-    }
+    render_man_page(&command, &mut out)?;
     use std::io::Write as _;
     std::io::stdout().write_all(&out).map_err(Failure::new)?;
     Ok(0)
+}
+
+/// A command and all below it: `indelible`, `indelible-key`, `indelible-key-create`, …
+fn render_man_page(command: &clap::Command, out: &mut Vec<u8>) -> Result<(), Failure> {
+    clap_mangen::Man::new(command.clone()).render(out).map_err(Failure::new)?;
+    for subcommand in command.get_subcommands() {
+        let name = format!("{}-{}", command.get_name(), subcommand.get_name());
+        render_man_page(&subcommand.clone().name(name), out)?;
+    }
+    Ok(())
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 /// Runs the collector by itself.
 pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
-    let file = config::load(common)?;
+    let file = config::load(common)?.file;
     let section = file.collector.ok_or_else(|| {
         Failure::new("the configuration has no [collector] section")
             .hint("indelible config prints a commented example")

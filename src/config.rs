@@ -7,7 +7,7 @@ use crate::cli::{Common, FailArg, ModeArg};
 use crate::failure::{Failure, Outcome};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 /// The reference, which is also a valid file: every key, its meaning, its default.
@@ -27,7 +27,7 @@ pub(crate) struct File {
     pub(crate) collector: Option<CollectorSection>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GatewaySection {
     #[serde(default = "gateway_listen")]
@@ -41,6 +41,8 @@ pub(crate) struct GatewaySection {
     #[serde(default = "spool_max_bytes")]
     pub(crate) spool_max_bytes: u64,
     pub(crate) api_key_id_key: PathBuf,
+    pub(crate) api_keys: Option<PathBuf>,
+    pub(crate) otlp_endpoint: Option<String>,
     #[serde(default = "request_max_bytes")]
     pub(crate) request_max_bytes: u64,
     #[serde(default = "connect_timeout_s")]
@@ -60,7 +62,7 @@ pub(crate) struct GatewaySection {
     pub(crate) routes: Vec<RouteSection>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkSection {
     pub(crate) url: String,
@@ -70,17 +72,27 @@ pub(crate) struct LinkSection {
     pub(crate) spool_key: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RouteSection {
     pub(crate) name: String,
     #[serde(default = "root")]
     pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) models: Vec<String>,
+    #[serde(default)]
+    pub(crate) methods: Vec<String>,
     pub(crate) upstream: String,
     #[serde(default = "default_tenant")]
     pub(crate) tenant: String,
     pub(crate) environment: Option<String>,
     pub(crate) provider: Option<String>,
+    pub(crate) retention_class: Option<String>,
+    pub(crate) credential_file: Option<PathBuf>,
+    pub(crate) credential_env: Option<String>,
+    pub(crate) credential_header: Option<String>,
+    pub(crate) requests_per_minute: Option<NonZeroU32>,
+    pub(crate) concurrent_requests: Option<NonZeroU32>,
     #[serde(default = "durable")]
     pub(crate) mode: ModeArg,
     #[serde(default = "fail_spool")]
@@ -175,22 +187,38 @@ fn fail_spool() -> FailArg {
     FailArg::Spool
 }
 
-/// Reads the configuration file that `--config` names, or `indelible.toml`.
-pub(crate) fn load(common: &Common) -> Result<File, Failure> {
-    let path = common.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+/// A configuration, and the file that it was read from.
+pub(crate) struct Loaded {
+    pub(crate) file: File,
+    /// The same as it was written, overrides applied.
+    #[cfg_attr(not(feature = "gateway"), allow(dead_code))] // Only a gateway reloads.
+    pub(crate) table: toml::Table,
+    #[cfg_attr(not(feature = "gateway"), allow(dead_code))]
+    pub(crate) text: String,
+}
+
+/// The configuration file that `--config` names, or `indelible.toml`.
+pub(crate) fn path(common: &Common) -> PathBuf {
+    common.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
+}
+
+/// Reads the configuration file.
+pub(crate) fn load(common: &Common) -> Result<Loaded, Failure> {
+    let path = path(common);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Failure::new(format!("cannot read the configuration {}", path.display()))
             .detail(error)
             .hint("indelible config prints a commented example")
     })?;
-    parse(&path, &text, std::env::vars())
+    let (file, table) = parse(&path, &text, std::env::vars())?;
+    Ok(Loaded { file, table, text })
 }
 
 fn parse(
     path: &Path,
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<File, Failure> {
+) -> Result<(File, toml::Table), Failure> {
     let bad = |error: &dyn std::fmt::Display| {
         Failure::new(format!("{} is not a valid configuration", path.display()))
             .detail(error)
@@ -200,9 +228,9 @@ fn parse(
     let overridden = apply_overrides(&mut table, environment);
     if !overridden {
         // Read from the text itself, so that an error shows its line.
-        return toml::from_str(text).map_err(|error| bad(&error));
+        return Ok((toml::from_str(text).map_err(|error| bad(&error))?, table));
     }
-    File::deserialize(table).map_err(|error| bad(&error))
+    Ok((File::deserialize(table.clone()).map_err(|error| bad(&error))?, table))
 }
 
 fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (String, String)>) -> bool {
@@ -253,7 +281,7 @@ mod tests {
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<File, Failure> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        parse(Path::new("indelible.toml"), text, environment)
+        parse(Path::new("indelible.toml"), text, environment).map(|(file, _)| file)
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `indelible key`: keys and certificates.
 
+#[cfg(feature = "gateway")]
+use crate::api_key;
 use crate::cli::{Common, Key, KeyCommand};
 use crate::failure::{Failure, Outcome};
 use indelible_vault::KeyStore;
@@ -11,6 +13,12 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
         #[cfg(feature = "collector")]
         KeyCommand::Init { name, source } => init::run(common, name, source),
         KeyCommand::Show => show(common),
+        #[cfg(feature = "gateway")]
+        KeyCommand::Create(arguments) => api_key::create(common, arguments),
+        #[cfg(feature = "gateway")]
+        KeyCommand::List => api_key::list(common),
+        #[cfg(feature = "gateway")]
+        KeyCommand::Revoke { id } => api_key::revoke(common, id),
     }
 }
 

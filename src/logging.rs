@@ -1,12 +1,13 @@
-//! Logs: words on stderr. Text on a terminal, JSON lines elsewhere. `INDELIBLE_LOG=debug` says more.
+//! Logs: words on stderr. Text on a terminal, JSON lines elsewhere, or as `--log-format` says.
+//! `INDELIBLE_LOG=debug` says more.
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command, LogFormat};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. A server says what it does; a command only what goes wrong.
-pub(crate) fn start(command: &Command) {
-    let default = match command {
+pub(crate) fn start(cli: &Cli) {
+    let default = match cli.command {
         #[cfg(feature = "gateway")]
         Command::Gateway(_) => "info",
         #[cfg(feature = "collector")]
@@ -20,7 +21,12 @@ pub(crate) fn start(command: &Command) {
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    if terminal {
+    let text = match cli.common.log_format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    if text {
         builder.with_target(false).init();
     } else {
         builder.json().init();

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "collector")]
 mod api;
+#[cfg(feature = "gateway")]
+mod api_key;
 mod cli;
 #[cfg(feature = "collector")]
 mod collector;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(&cli.command);
+    logging::start(&cli);
     let outcome = match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(ref arguments) => demo::run(&cli.common, arguments),

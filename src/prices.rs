@@ -48,7 +48,7 @@ fn section(common: &Common) -> Result<PricesSection, Failure> {
     if common.config.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
         return Ok(PricesSection::default());
     }
-    Ok(config::load(common)?.collector.map(|section| section.prices).unwrap_or_default())
+    Ok(config::load(common)?.file.collector.map(|section| section.prices).unwrap_or_default())
 }
 
 fn read_table(path: &Path) -> Result<Table, Failure> {

@@ -1,4 +1,4 @@
-//! Being asked to stop: SIGINT and SIGTERM.
+//! Being asked to stop: SIGINT and SIGTERM. And to read the configuration anew: SIGHUP.
 
 use crate::failure::Failure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +15,12 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let on = |kind| signal(kind).map_err(Failure::new);
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// SIGHUP, which ends the process unless someone listens.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn hangups() -> Result<Signal, Failure> {
+        signal(SignalKind::hangup()).map_err(Failure::new)
     }
 
     /// Ready once the process was asked to stop, even if that was before this call.

@@ -6,6 +6,7 @@
 // Tables of cases read better in place than behind a type.
 #![allow(clippy::type_complexity, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod access;
 mod bad_input;
 mod common;
 mod kill;

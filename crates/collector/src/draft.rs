@@ -121,6 +121,7 @@ fn apply_facts(vault: &mut Vault, entry: &mut Entry, facts: &Facts, private: &mu
     entry.trace_id = clear.field("trace_id", facts.trace_id.as_deref());
     entry.span_id = clear.field("span_id", facts.span_id.as_deref());
     entry.tools = clear.names("tools", &facts.tools);
+    entry.retention_class = clear.field("retention_class", facts.retention_class.as_deref());
     entry.stream = facts.stream;
     entry.attempt = facts.attempt;
     entry.params = facts

@@ -4,7 +4,7 @@
 //! taken apart outside the sequencing thread, whole or not at all, so that a malformed one costs the
 //! others nothing. See `docs/formats/spool.md` for the exchange.
 
-use indelible_record::event::{End, Gap, SourceNotice, Start};
+use indelible_record::event::{ConfigChange, End, Gap, Rejections, SourceNotice, Start};
 use indelible_record::payload;
 use indelible_record::shipping::BATCH_MAX_BYTES;
 use indelible_spool::frame::{self, FRAME_HEADER_BYTES, FileHeader, Kind, Role};
@@ -42,6 +42,10 @@ pub enum Content {
     Heartbeat,
     /// Something was not recorded.
     Gap(Gap),
+    /// The source took up another configuration.
+    ConfigChanged(ConfigChange),
+    /// Requests that were refused and have no record each.
+    Rejections(Box<Rejections>),
     /// A request was accepted.
     Start(Box<Start>, Vec<u8>),
     /// More of the request body.
@@ -162,6 +166,8 @@ fn parse_content(kind: Kind, plain: &[u8]) -> Result<Content, String> {
         Kind::SourceStopped => Content::Stopped(from_json(meta)?),
         Kind::Heartbeat => Content::Heartbeat,
         Kind::Gap => Content::Gap(from_json(meta)?),
+        Kind::ConfigChanged => Content::ConfigChanged(from_json(meta)?),
+        Kind::Rejections => Content::Rejections(from_json(meta)?),
         Kind::Start => Content::Start(from_json(meta)?, piece),
         Kind::Input => Content::Input(piece),
         Kind::Output => Content::Output(piece),

@@ -9,6 +9,7 @@
 //! restart reads what is there and goes on from that.
 
 mod intake;
+mod notices;
 
 use crate::checkpoint::ReadBack;
 use crate::data_dir::DataDir;
@@ -23,7 +24,7 @@ use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash}
 use indelible_os::clock::{self, Utc};
 use indelible_record::commitment::to_hex;
 use indelible_record::entry::{self, Entry, Status, event_type};
-use indelible_record::event::{End, Gap, Private, SourceNotice, Start};
+use indelible_record::event::{ConfigChange, End, Gap, Private, Rejections, SourceNotice, Start};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_record::{Committer, payload};
 use indelible_spool::LogError;

@@ -23,7 +23,8 @@ pub fn full(found: &Found, level: &str, payload: Result<&Payload, String>) -> Va
             request.insert("headers".to_owned(), headers(&payload.start));
             put(&mut request, "method", payload.start.method.clone());
             put(&mut request, "target", payload.start.target.clone());
-            put(&mut request, "peer", payload.start.peer.clone());
+            // A count of refusals has no start of its own.
+            put(&mut request, "peer", payload.start.peer.clone().or_else(|| payload.end.peer.clone()));
             let mut response = body(&payload.response);
             response.insert("headers".to_owned(), headers(&payload.end));
             put(&mut response, "error", payload.end.error.clone());

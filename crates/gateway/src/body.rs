@@ -200,6 +200,11 @@ impl Relay {
         self.recording
     }
 
+    /// The response begins: from here on it is with the client and the model server.
+    pub(crate) fn release(&self) {
+        self.recording.lock().ticket.release();
+    }
+
     /// Ready once the response may begin. Meanwhile what comes of it is taken in: a short one is whole by
     /// then, its terminal record is on the way too, and one wait serves for both.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
@@ -369,6 +374,7 @@ impl Relay {
                     let State::Releasing(last) = std::mem::replace(&mut self.state, State::Done) else {
                         continue;
                     };
+                    self.release();
                     match last {
                         Last::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                         Last::End => return Poll::Ready(None),

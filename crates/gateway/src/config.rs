@@ -1,7 +1,9 @@
 //! How a gateway is set up, parsed and checked: no state in here can be wrong.
 
-use http::Uri;
+use crate::access::routes::check as check_routes;
+use crate::access::{ApiKeys, Credential, Limits, ModelPattern};
 use http::uri::{Authority, Scheme};
+use http::{Method, Uri};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,13 +46,17 @@ pub struct Upstream {
     pub prefix: String,
 }
 
-/// Requests under one path prefix.
+/// Requests that are treated alike: see [`crate::access::routes`] for which route takes one.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Name in entries.
     pub name: String,
-    /// Path prefix that it takes; the longest one wins.
+    /// Path prefix that it takes.
     pub path: String,
+    /// Models that it takes; any, and requests that name none, when empty.
+    pub models: Vec<ModelPattern>,
+    /// Methods that it takes; any when empty.
+    pub methods: Vec<Method>,
     /// Where requests go.
     pub upstream: Upstream,
     /// Whose ledger they are recorded in.
@@ -59,6 +65,12 @@ pub struct Route {
     pub environment: Option<String>,
     /// Who serves the model, in entries.
     pub provider: Option<String>,
+    /// How long payloads are kept: a class that the collector knows, in entries.
+    pub retention_class: Option<String>,
+    /// What goes to the model server in place of the client's key.
+    pub credential: Option<Credential>,
+    /// Most requests that it serves.
+    pub limits: Limits,
     /// How long an answer may be held.
     pub mode: Mode,
     /// What happens when the spool is full.
@@ -76,8 +88,14 @@ pub struct Config {
     pub spool_max_bytes: u64,
     /// Key for API key ids.
     pub api_key_id_key: [u8; 32],
-    /// Routes; at least one takes every path.
+    /// Routes; one takes every request.
     pub routes: Vec<Route>,
+    /// The gateway's own API keys. `None`: any key or none is accepted, as an identity only.
+    pub keys: Option<ApiKeys>,
+    /// Where spans of requests go: base URL of an OTLP/HTTP receiver. `None`: nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// `sha256:<hex>` of the file that this was read from, if it was.
+    pub digest: Option<String>,
     /// Largest request body; a larger one is refused with 413.
     pub request_max_bytes: u64,
     /// Until a connection to the upstream stands.
@@ -130,6 +148,35 @@ impl Upstream {
     }
 }
 
+impl Route {
+    /// Every path and model, everything else as it comes.
+    pub fn new(name: &str, upstream: Upstream) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: "/".to_owned(),
+            models: Vec::new(),
+            methods: Vec::new(),
+            upstream,
+            tenant: "default".to_owned(),
+            environment: None,
+            provider: None,
+            retention_class: None,
+            credential: None,
+            limits: Limits::default(),
+            mode: Mode::Durable,
+            fail: FailMode::Spool,
+        }
+    }
+}
+
+/// Whether this can name a tenant: `[a-z0-9][a-z0-9_-]{0,63}`, but not the collector's own ledger.
+pub(crate) fn is_tenant_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        && !text.starts_with(['-', '_'])
+        && text != "operations"
+}
+
 impl Config {
     /// One route to one upstream, everything else as it comes.
     pub fn new(source_id: &str, spool: PathBuf, upstream: Upstream, api_key_id_key: [u8; 32]) -> Self {
@@ -138,16 +185,10 @@ impl Config {
             spool,
             spool_max_bytes: 4 << 30,
             api_key_id_key,
-            routes: vec![Route {
-                name: "default".to_owned(),
-                path: "/".to_owned(),
-                upstream,
-                tenant: "default".to_owned(),
-                environment: None,
-                provider: None,
-                mode: Mode::Durable,
-                fail: FailMode::Spool,
-            }],
+            routes: vec![Route::new("default", upstream)],
+            keys: None,
+            otlp_endpoint: None,
+            digest: None,
             request_max_bytes: 2 << 30,
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(600),
@@ -168,21 +209,10 @@ impl Config {
             let bytes = self.spool_max_bytes;
             return Err(format!("spool_max_bytes = {bytes} is too small: at least {SPOOL_MIN_BYTES}"));
         }
-        if !self.routes.iter().any(|route| route.path == "/") {
-            return Err("no route takes the path /: every request needs a route".to_owned());
+        if let Some(base) = &self.otlp_endpoint {
+            crate::traces::endpoint(base)?;
         }
-        Ok(())
-    }
-
-    /// The route for a path: the one with the longest prefix.
-    pub fn route(&self, path: &str) -> Option<&Route> {
-        self.routes
-            .iter()
-            .filter(|route| {
-                path.strip_prefix(route.path.trim_end_matches('/'))
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
-            })
-            .max_by_key(|route| route.path.len())
+        check_routes(&self.routes)
     }
 }
 
@@ -205,18 +235,5 @@ mod tests {
         for bad in ["127.0.0.1:8000", "ftp://x", "http://user:secret@host", "", "/v1"] {
             assert!(Upstream::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_longest_prefix_wins() {
-        let upstream = Upstream::parse("http://127.0.0.1:1").unwrap();
-        let mut config = Config::new("g", PathBuf::new(), upstream, [0; 32]);
-        let mut other = config.routes[0].clone();
-        other.name = "openai".to_owned();
-        other.path = "/openai".to_owned();
-        config.routes.push(other);
-        assert_eq!(config.route("/openai/v1/chat").unwrap().name, "openai");
-        assert_eq!(config.route("/openaix").unwrap().name, "default");
-        assert_eq!(config.route("/v1/chat").unwrap().name, "default");
     }
 }

@@ -8,6 +8,7 @@
 use crate::config::{Mode, Route};
 use crate::dialect::AnswerReader;
 use crate::headers;
+use crate::metrics::Ticket;
 use crate::recorder::{Recorder, Wait};
 use http::HeaderMap;
 use indelible_os::clock;
@@ -90,17 +91,20 @@ pub struct Exchange {
     answer: Option<AnswerReader>,
     private: Private,
     finished: bool,
+    /// Counts the request, and holds what it takes of limits, until this is dropped.
+    pub(crate) ticket: Ticket,
 }
 
 impl Exchange {
     /// Begins where the start frame was written. `salt` is for the response body's commitment.
-    pub fn new(
+    pub(crate) fn new(
         recorder: Arc<Recorder>,
         route: &Route,
         event_id: Uuid,
         start_seq: Option<u64>,
         accepted: Instant,
         salt: [u8; 32],
+        ticket: Ticket,
     ) -> Self {
         Self {
             recorder,
@@ -122,6 +126,7 @@ impl Exchange {
             answer: None,
             private: Private::default(),
             finished: false,
+            ticket,
         }
     }
 
@@ -198,6 +203,7 @@ impl Exchange {
     /// The answer's head.
     pub fn head(&mut self, status: u16, headers: &HeaderMap) {
         let text = |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        self.ticket.hold();
         self.http_status = Some(status);
         self.private.headers = headers::kept_response_headers(headers);
         self.private.output_type = text(http::header::CONTENT_TYPE).map(str::to_owned);
@@ -251,6 +257,7 @@ impl Exchange {
             return Ok(Wait::Ready);
         }
         self.finished = true;
+        self.ticket.ending(outcome.status, self.http_status);
         let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
         let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();

@@ -1,17 +1,22 @@
 //! A gateway as the rest of the program sees it: open its spool, serve, stop.
 
-use crate::Mode;
+use crate::access::Access;
+use crate::backlog::Backlog;
 use crate::body::{RequestBody, ResponseBody};
-use crate::config::Config;
+use crate::config::{Config, Mode};
+use crate::metrics::{self, Connections};
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
 use crate::ship::{Link, Shipper, parse_acked};
+use crate::traces::{self, Traces};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use indelible_net::client::{self, Settings};
 use indelible_net::lanes::Lanes;
 use indelible_net::server::{self, Peer};
 use indelible_net::upstream::Upstreams;
+use indelible_os::clock;
 use indelible_os::durable::FsDir;
 use indelible_os::lock::DirLock;
 use indelible_spool::seal::SpoolPublicKey;
@@ -19,7 +24,6 @@ use indelible_spool::shared::SharedLog;
 use indelible_spool::writer::{Claim, FILE_MAX_BYTES, LogWriter, Options, SealTo};
 use indelible_spool::{Kind, LogError, Role};
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -66,6 +70,8 @@ pub enum GatewayError {
 pub struct Gateway {
     config: Arc<Config>,
     recorder: Arc<Recorder>,
+    access: Arc<Access>,
+    backlog: Arc<Backlog>,
     tasks: Vec<JoinHandle<()>>,
     _lock: DirLock,
 }
@@ -85,6 +91,7 @@ impl Gateway {
             .map_err(io)?
             .ok_or_else(|| GatewayError::Held(config.spool.clone()))?;
         let acknowledged = RefCell::new(None);
+        let backlog = Arc::new(Backlog::default());
         let options = Options {
             role: Role::Spool,
             limit_bytes: Some(config.spool_max_bytes),
@@ -98,6 +105,8 @@ impl Gateway {
             |_, _, frame| {
                 if frame.kind == Kind::Acked {
                     *acknowledged.borrow_mut() = parse_acked(frame.body);
+                } else {
+                    backlog.found(frame.seq, frame.body);
                 }
                 Ok(())
             },
@@ -107,11 +116,20 @@ impl Gateway {
             tracing::warn!(file, bytes, "cut a torn tail: the process or the machine stopped while writing");
         }
         let recorder = Arc::new(Recorder::new(SharedLog::start(writer)?, &config, acknowledged.into_inner()));
-        recorder.source_started()?;
+        recorder.source_started(&config)?;
+        let (traces, tracing) = start_traces(&config)?.unzip();
+        let access = Arc::new(Access::new(&config, recorder.clone(), traces));
         let receipts = config.routes.iter().any(|route| route.mode == Mode::Receipt);
         let shipper = Shipper { recorder: recorder.clone(), link, dir, receipts, on_new_key, key };
-        let tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(keep_house(recorder.clone()))];
-        Ok(Self { config: Arc::new(config), recorder, tasks, _lock: lock })
+        let house = keep_house(recorder.clone(), access.clone(), backlog.clone());
+        let mut tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(house)];
+        tasks.extend(tracing);
+        Ok(Self { config: Arc::new(config), recorder, access, backlog, tasks, _lock: lock })
+    }
+
+    /// The rules that requests are served by, to put others in force.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.access
     }
 
     /// Serves until `shutdown` is ready, then drains. Each lane has connections to the model servers of its own.
@@ -127,7 +145,10 @@ impl Gateway {
         for lane in lanes.iter() {
             let proxy = Arc::new(self.proxy()?);
             lane.spawn(prune(Arc::downgrade(&proxy.upstreams)));
+            let connections = Connections::of(self.access.metrics());
             let handler = move |peer: Peer, request: Request<Incoming>| {
+                // Counts by being cloned and dropped with the handler.
+                let _ = &connections;
                 let proxy = proxy.clone();
                 async move {
                     match request.uri().path() {
@@ -146,7 +167,13 @@ impl Gateway {
 
     fn proxy(&self) -> Result<Proxy, GatewayError> {
         let upstreams = Upstreams::new(self.config.connect_timeout)?;
-        Ok(Proxy { config: self.config.clone(), recorder: self.recorder.clone(), upstreams })
+        Ok(Proxy {
+            config: self.config.clone(),
+            recorder: self.recorder.clone(),
+            access: self.access.clone(),
+            backlog: self.backlog.clone(),
+            upstreams,
+        })
     }
 
     /// Waits until the spool fails: the process has to end and recover.
@@ -161,6 +188,7 @@ impl Gateway {
     pub async fn stop(mut self) -> Result<(), LogError> {
         let recorder = self.recorder.clone();
         recorder.settle_gaps(Claim::Settle);
+        self.access.settle(Claim::Settle);
         let last = recorder.source_stopped()?;
         let logged = recorder.logged().wait(last);
         if tokio::time::timeout(LAST_SHIPMENT_TIMEOUT, logged).await.is_err() {
@@ -198,6 +226,7 @@ impl Proxy {
     fn metrics(&self) -> String {
         let recorder = &self.recorder;
         let (synced, logged) = (recorder.log().synced().reached(), recorder.logged().reached());
+        let oldest = self.backlog.oldest_us(logged, clock::now().0);
         let mut text = String::new();
         for (name, help, value) in [
             ("spool_bytes", "Bytes that the spool takes on disk", recorder.log().used_bytes()),
@@ -215,18 +244,20 @@ impl Proxy {
                 recorder.behind_for().as_secs(),
             ),
             (
+                "spool_oldest_seconds",
+                "Age of the oldest frame that the collector does not have",
+                oldest.unsigned_abs() / 1_000_000,
+            ),
+            (
                 "gaps_owed_requests",
                 "Requests served without a record, not yet in a gap entry",
                 recorder.gaps_owed(),
             ),
         ] {
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "# HELP indelible_gateway_{name} {help}\n# TYPE indelible_gateway_{name} gauge"
-            );
-            let _ = writeln!(text, "indelible_gateway_{name} {value}");
+            metrics::head(&mut text, name, "gauge", help);
+            metrics::line(&mut text, name, "", value);
         }
+        self.access.render(&mut text);
         text
     }
 }
@@ -240,11 +271,27 @@ async fn prune(upstreams: Weak<Upstreams<RequestBody>>) {
     }
 }
 
-/// Heartbeats, and gaps that are owed.
-async fn keep_house(recorder: Arc<Recorder>) {
+/// Spans go out through a client of their own: nothing of theirs stands in a request's way.
+fn start_traces(config: &Config) -> Result<Option<(Traces, JoinHandle<()>)>, GatewayError> {
+    let Some(base) = &config.otlp_endpoint else { return Ok(None) };
+    let endpoint = traces::endpoint(base).map_err(GatewayError::Config)?;
+    let client = client::build(&Settings {
+        ca: None,
+        identity: None,
+        connect_timeout: config.connect_timeout,
+        http2_only: false,
+    })?;
+    let (traces, sending) = Traces::start(client, endpoint, &config.source_id);
+    Ok(Some((traces, tokio::spawn(sending))))
+}
+
+/// Heartbeats, and what is owed: gaps, and counts of refusals.
+async fn keep_house(recorder: Arc<Recorder>, access: Arc<Access>, backlog: Arc<Backlog>) {
     let mut beaten = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(SETTLE_INTERVAL).await;
+        access.settle(Claim::Admit);
+        backlog.note(recorder.log().appended(), recorder.logged().reached(), clock::now().0);
         if recorder.gaps_owed() > 0 {
             recorder.settle_gaps(Claim::Admit);
         }

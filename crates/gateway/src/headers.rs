@@ -7,8 +7,6 @@
 //! **Invariant:** the value of a credential leaves this module only as a keyed hash.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use ring::hmac;
-use std::fmt::Write;
 
 /// Longest header value that is kept.
 const VALUE_MAX_BYTES: usize = 4 * 1024;
@@ -16,8 +14,16 @@ const VALUE_MAX_BYTES: usize = 4 * 1024;
 const HEADERS_MAX: usize = 64;
 /// Longest identifier taken from a header.
 const ID_MAX_BYTES: usize = 256;
-/// Bytes of the keyed hash that name a key.
-const KEY_ID_BYTES: usize = 16;
+
+/// Headers that a client may send a key in, and a model server may want one in.
+pub(crate) static CREDENTIAL_HEADERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+/// The query parameter that Gemini's clients may send a key in.
+pub(crate) const CREDENTIAL_PARAMETER: &str = "key";
 
 const KEPT_OF_REQUESTS: &[&str] = &[
     "accept",
@@ -266,31 +272,33 @@ fn is_lower_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The id that stands for the API key of a request: `k:` and 32 hex digits of HMAC-SHA-256 (RFC 2104) under a
-/// key of the deployment. A bare hash would let anyone with the ledger try keys, of which many are short
-/// words.
-pub(crate) fn api_key_id(headers: &HeaderMap, key: &[u8; 32]) -> Option<String> {
-    let api_key = bearer(headers).or_else(|| {
-        let names = ["x-api-key", "api-key", "x-goog-api-key"].map(HeaderName::from_static);
-        names.iter().find_map(|name| credential(headers.get(name)?.as_bytes()))
-    })?;
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), api_key);
-    let mut id = String::from("k:");
-    for byte in &tag.as_ref()[..KEY_ID_BYTES] {
-        let _ = write!(id, "{byte:02x}"); // Writing to a String cannot fail.
-    }
-    Some(id)
+/// What a request shows as its API key: the credentials of `Authorization: Bearer` first, then those of the
+/// headers of single providers, then Gemini's `?key=`. Nothing of it leaves memory but as a keyed hash.
+pub(crate) fn credentials<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let [_, others @ ..] = &CREDENTIAL_HEADERS;
+    let others =
+        others.iter().flat_map(|name| headers.get_all(name)).filter_map(|value| credential(value.as_bytes()));
+    let in_query = query.and_then(in_query).map(str::as_bytes);
+    headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).chain(others).chain(in_query)
 }
 
 /// The credentials of `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, rest) = value.split_at_checked(b"bearer ".len())?;
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, rest) = value.as_bytes().split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| credential(rest)).flatten()
 }
 
 fn credential(value: &[u8]) -> Option<&[u8]> {
     Some(value.trim_ascii()).filter(|value| !value.is_empty())
+}
+
+/// The key in a query, if there is one.
+fn in_query(query: &str) -> Option<&str> {
+    let mut named = query.split('&').filter_map(|pair| pair.split_once('='));
+    named.find(|(name, value)| *name == CREDENTIAL_PARAMETER && !value.is_empty()).map(|(_, value)| value)
 }
 
 #[cfg(test)]

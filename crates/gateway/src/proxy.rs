@@ -1,8 +1,10 @@
 //! One request on its way: read, recorded, forwarded, answered.
 
+use crate::access::{Access, Admission, Denied};
+use crate::backlog::Backlog;
 use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody, Shut};
-use crate::config::{Config, Mode, Route};
-use crate::dialect::{self, RequestReader};
+use crate::config::{Config, Mode};
+use crate::dialect::{self, RequestFacts, RequestReader};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::recorder::{Recorder, Refused, Wait};
@@ -20,11 +22,14 @@ use indelible_record::entry::Status;
 use indelible_record::event::{Facts, Private, Start};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A request body up to this size is read whole before it is forwarded; a larger one flows through.
 const REQUEST_WHOLE_MAX_BYTES: usize = 512 << 10;
+/// Of a body that is not read, so much is taken from the connection, for so long.
+const UNREAD_MAX_BYTES: usize = 1 << 20;
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Says which record a response belongs to.
 const EVENT_ID_HEADER: HeaderName = HeaderName::from_static("x-indelible-event-id");
 
@@ -32,6 +37,8 @@ const EVENT_ID_HEADER: HeaderName = HeaderName::from_static("x-indelible-event-i
 pub struct Proxy {
     pub(crate) config: Arc<Config>,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) upstreams: Arc<Upstreams<RequestBody>>,
 }
 
@@ -48,6 +55,8 @@ struct Inbound {
     read: Bytes,
     /// `None`: all of it was read.
     rest: Option<Incoming>,
+    /// It had a body that was not read.
+    unread: bool,
     problem: Option<Problem>,
 }
 
@@ -84,10 +93,16 @@ impl Proxy {
             }
         };
         let event_id = drawn.event_id;
-        // `OPTIONS *` names the server as a whole.
-        let path = request.uri().path();
-        let Some(route) = self.config.route(if path.starts_with('/') { path } else { "/" }) else {
-            // Unreachable by Config::validate, which wants a route for "/"; `*` and authority forms remain.
+        let rules = self.access.rules();
+        let caller = rules.identify(request.headers(), request.uri());
+        let inbound = match caller.denied {
+            None => self.read_request(request).await,
+            Some(_) => Inbound::unread(request).await,
+        };
+        let said = read_facts(&inbound.read);
+        let admitted = rules.admit(self.access.metrics(), caller, &inbound.head, said.model.as_deref());
+        let Some((admission, mut ticket)) = admitted else {
+            // Unreachable by Config::validate, which wants a route for every request.
             return own(
                 StatusCode::NOT_FOUND,
                 event_id,
@@ -95,12 +110,22 @@ impl Proxy {
                 "check the request path",
             );
         };
-        let inbound = self.read_request(request).await;
+        if let Some(denied) = &admission.denied
+            && let Some(event_id) = self.access.count(peer.address.ip(), &admission, denied)
+        {
+            return turned_away(denied, event_id);
+        }
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
-        let (start, committer) = self.describe(route, &peer, &inbound, operation, drawn.input_salt);
-        let start_seq = match self.recorder.start(route, event_id, &start, &inbound.read) {
+        let (start, committer) =
+            self.describe(&admission, &peer, &inbound, operation, said, drawn.input_salt);
+        ticket.trace(self.access.traces(), event_id, &start);
+        let start_seq = match self.recorder.start(admission.route(), event_id, &start, &inbound.read) {
             Ok(seq) => seq,
             Err(refused) => {
+                if let Some(denied) = &admission.denied {
+                    let counted = self.access.count_unrecorded(peer.address.ip(), &admission, denied);
+                    return turned_away(denied, counted.unwrap_or(event_id));
+                }
                 tracing::warn!(%refused, "a request was refused");
                 let hint = match refused {
                     Refused::Full(_) => {
@@ -114,10 +139,10 @@ impl Proxy {
                 return own(StatusCode::SERVICE_UNAVAILABLE, event_id, &refused.to_string(), hint);
             }
         };
-        let recorder = self.recorder.clone();
-        let exchange = Exchange::new(recorder, route, event_id, start_seq, accepted, drawn.output_salt);
-        let recording = Recording::new(exchange);
-        self.forward(route, inbound, committer, recording).await
+        let (recorder, route) = (self.recorder.clone(), admission.route());
+        let salt = drawn.output_salt;
+        let exchange = Exchange::new(recorder, route, event_id, start_seq, accepted, salt, ticket);
+        self.forward(&admission, inbound, committer, Recording::new(exchange)).await
     }
 
     /// Reads a request up to the size that is handled whole.
@@ -126,7 +151,7 @@ impl Proxy {
         let max = self.config.request_max_bytes;
         if body.size_hint().lower() > max {
             let problem = Problem::too_large(max);
-            return Inbound { head, read: Bytes::new(), rest: None, problem: Some(problem) };
+            return Inbound { head, read: Bytes::new(), rest: None, unread: true, problem: Some(problem) };
         }
         // The common case: the whole body in one frame, which is then not copied.
         let mut first = Bytes::new();
@@ -160,33 +185,31 @@ impl Proxy {
             problem = Some(Problem::too_large(max));
             ended = true;
         }
-        Inbound { head, read, rest: (!ended).then_some(body), problem }
+        Inbound { head, read, rest: (!ended).then_some(body), unread: false, problem }
     }
 
     /// What the start record says. The committer is for a body that was not read whole.
     fn describe(
         &self,
-        route: &Route,
+        admission: &Admission,
         peer: &Peer,
         inbound: &Inbound,
         operation: dialect::Operation,
+        said: RequestFacts,
         salt: [u8; 32],
     ) -> (Start, Option<Committer>) {
-        let head = &inbound.head;
+        let (head, route) = (&inbound.head, admission.route());
         let from_headers = headers::identity(&head.headers);
-        let mut reader = RequestReader::new();
-        reader.push(&inbound.read);
-        let said = reader.finish();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let mut committer = Committer::new(salt);
         committer.update(&inbound.read);
         let (input, rest) = match (&inbound.rest, &inbound.problem) {
-            (None, None) => (Some(committer.finish()), None),
+            (None, None) if !inbound.unread => (Some(committer.finish()), None),
             _ => (None, Some(committer)),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let start = Start {
-            tenant: route.tenant.clone(),
+            tenant: admission.tenant().to_owned(),
             time: clock::now().0,
             facts: Facts {
                 route: route.name.clone(),
@@ -197,15 +220,17 @@ impl Proxy {
                 model: said.model,
                 params: said.params,
                 stream: said.stream,
-                // What the application's own infrastructure says in a header outranks a body field.
-                user_id: from_headers.user_id.or(said.user_id),
+                // Whose key it is outranks what a request says; what the application's own infrastructure
+                // says in a header outranks a body field.
+                user_id: admission.user().map(str::to_owned).or(from_headers.user_id).or(said.user_id),
                 session_id: from_headers.session_id.or(said.session_id),
                 request_id: from_headers.request_id,
-                api_key_id: headers::api_key_id(&head.headers, &self.config.api_key_id_key),
+                api_key_id: admission.key_id().map(str::to_owned),
                 trace_id: from_headers.trace_id,
                 span_id: from_headers.span_id,
                 tools: said.tools,
                 attempt: from_headers.attempt,
+                retention_class: route.retention_class.clone(),
             },
             private: Private {
                 method: Some(head.method.to_string()),
@@ -223,7 +248,7 @@ impl Proxy {
     /// Sends the request to the model server and its answer to the client.
     async fn forward(
         &self,
-        route: &Route,
+        admission: &Admission,
         inbound: Inbound,
         committer: Option<Committer>,
         recording: Recording,
@@ -233,11 +258,15 @@ impl Proxy {
                 inbound.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             recording.lock().expect_input(committer, content_type.map(str::to_owned));
         }
+        if let Some(denied) = &admission.denied {
+            let answer = turned_away(denied, recording.lock().event_id());
+            return self.end_with(recording, answer, denied.outcome()).await;
+        }
         if let Some(problem) = inbound.problem {
             return self.refuse(recording, problem).await;
         }
         let target = inbound.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let uri = match route.upstream.uri(target) {
+        let uri = match admission.route().upstream.uri(&admission.clean_target(target)) {
             Ok(uri) => uri,
             Err(error) => {
                 let outcome = Outcome::failed(Status::Rejected, "bad_target", error);
@@ -260,6 +289,8 @@ impl Proxy {
         *outbound.headers_mut() = inbound.head.headers;
         strip_hop_by_hop(outbound.headers_mut());
         outbound.headers_mut().remove(header::EXPECT);
+        admission.put_credential(outbound.headers_mut());
+        recording.lock().ticket.release();
         let sent = tokio::time::timeout(self.config.head_timeout, self.upstreams.send(outbound)).await;
         let (answer, upstream) = match sent {
             Ok(Ok(answer)) => answer,
@@ -311,7 +342,10 @@ impl Proxy {
         };
         let mut relay = Box::new(Relay::new(body, upstream, recording, gate, limits));
         match std::future::poll_fn(|cx| relay.poll_open(cx)).await {
-            Ok(()) => Response::from_parts(head, ResponseBody::Relayed(relay)),
+            Ok(()) => {
+                relay.release();
+                Response::from_parts(head, ResponseBody::Relayed(relay))
+            }
             Err(shut) => {
                 let problem = match shut {
                     Shut::Failed => Problem::not_durable(),
@@ -322,20 +356,30 @@ impl Proxy {
         }
     }
 
-    /// Gives an answer of the gateway's own, recorded like any other.
     async fn refuse(&self, recording: Recording, problem: Problem) -> Response<ResponseBody> {
         let event_id = recording.lock().event_id();
         let what = problem.outcome.error.clone().unwrap_or_default();
         let response = own(problem.status, event_id, &what, problem.hint);
+        self.end_with(recording, response, problem.outcome).await
+    }
+
+    /// Gives an answer of the gateway's own, recorded like any other.
+    async fn end_with(
+        &self,
+        recording: Recording,
+        response: Response<ResponseBody>,
+        outcome: Outcome,
+    ) -> Response<ResponseBody> {
+        let event_id = recording.lock().event_id();
         let finished = {
             let mut exchange = recording.lock();
-            exchange.own_head(problem.status.as_u16(), response.headers());
+            exchange.own_head(response.status().as_u16(), response.headers());
             if let ResponseBody::Own(Some(bytes)) = response.body() {
                 // An output that cannot be recorded fails again in finish(), where it counts.
                 let _ = exchange.output(bytes, Instant::now());
                 exchange.delivered(bytes.len() as u64);
             }
-            exchange.finish(problem.outcome)
+            exchange.finish(outcome)
         };
         match self.settle(finished).await {
             Ok(()) => response,
@@ -355,6 +399,32 @@ impl Proxy {
             }
         }
     }
+}
+
+impl Inbound {
+    /// A request that is turned away by its head. Its body is taken from the connection, for a moment and up to
+    /// a limit, so that a client that is still sending gets the answer; nothing of it is kept.
+    async fn unread(request: Request<Incoming>) -> Self {
+        let (head, mut body) = request.into_parts();
+        let unread = !body.is_end_stream();
+        let drain = async {
+            let mut left = UNREAD_MAX_BYTES;
+            while let Some(Ok(frame)) = body.frame().await {
+                let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+                left = less;
+            }
+        };
+        // A client that takes its time has had its chance.
+        let _ = tokio::time::timeout(UNREAD_TIMEOUT, drain).await;
+        Self { head, read: Bytes::new(), rest: None, unread, problem: None }
+    }
+}
+
+/// What the beginning of a request body says.
+fn read_facts(read: &[u8]) -> RequestFacts {
+    let mut reader = RequestReader::new();
+    reader.push(read);
+    reader.finish()
 }
 
 impl Problem {
@@ -436,8 +506,18 @@ fn own(status: StatusCode, event_id: Uuid, what: &str, hint: &str) -> Response<R
     let body = serde_json::json!({
         "error": { "message": what, "type": "indelible_gateway_error", "code": status.as_u16(), "hint": hint }
     });
-    let body = Bytes::from(body.to_string());
-    let mut response = Response::new(ResponseBody::Own(Some(body)));
+    own_body(status, event_id, body.to_string())
+}
+
+/// The answer to a request that the gateway's rules turn away.
+fn turned_away(denied: &Denied, event_id: Uuid) -> Response<ResponseBody> {
+    let mut response = own_body(denied.status(), event_id, denied.body());
+    denied.add_headers(response.headers_mut());
+    response
+}
+
+fn own_body(status: StatusCode, event_id: Uuid, body: String) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Own(Some(body.into())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(EVENT_ID_HEADER, event_id_value(event_id));

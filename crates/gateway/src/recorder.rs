@@ -73,13 +73,14 @@ impl Recorder {
     }
 
     /// Records that this process came up.
-    pub fn source_started(&self) -> Result<u64, LogError> {
-        self.notice(Kind::SourceStarted)
+    pub fn source_started(&self, config: &Config) -> Result<u64, LogError> {
+        let api_keys = config.keys.as_ref().and_then(|keys| keys.digest().map(str::to_owned));
+        self.notice(Kind::SourceStarted, config.digest.clone(), api_keys)
     }
 
     /// Records that it goes down in good order.
     pub fn source_stopped(&self) -> Result<u64, LogError> {
-        self.notice(Kind::SourceStopped)
+        self.notice(Kind::SourceStopped, None, None)
     }
 
     /// Records that it is alive.
@@ -88,8 +89,18 @@ impl Recorder {
         self.log.append(Kind::Heartbeat, Uuid::now_v7().as_bytes(), &[&body], Claim::Admit).map(|at| at.seq)
     }
 
-    fn notice(&self, kind: Kind) -> Result<u64, LogError> {
-        let notice = SourceNotice { time: clock::now().0, version: env!("CARGO_PKG_VERSION").to_owned() };
+    fn notice(
+        &self,
+        kind: Kind,
+        configuration: Option<String>,
+        api_keys: Option<String>,
+    ) -> Result<u64, LogError> {
+        let notice = SourceNotice {
+            time: clock::now().0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration,
+            api_keys,
+        };
         let body = payload::pack(&to_json(&notice), b"");
         self.log.append(kind, Uuid::now_v7().as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
     }
@@ -123,7 +134,7 @@ impl Recorder {
         match self.log.append(Kind::Start, event_id.as_bytes(), &[&body], Claim::Admit) {
             Ok(at) => Ok(Some(at.seq)),
             Err(error) if route.fail == FailMode::Open => {
-                self.count_gap(route, &error);
+                self.count_gap(&start.tenant, &error);
                 Ok(None)
             }
             Err(LogError::Full(why)) => Err(Refused::Full(why)),
@@ -169,12 +180,12 @@ impl Recorder {
         if mark.reached() >= seq { Wait::Ready } else { Wait::For(mark.wait(seq)) }
     }
 
-    fn count_gap(&self, route: &Route, error: &LogError) {
+    fn count_gap(&self, tenant: &str, error: &LogError) {
         let now = clock::now().0;
         let cause = if matches!(error, LogError::Full(_)) { "spool_full" } else { "spool_failed" };
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
-        let gap = gaps.entry(route.tenant.clone()).or_insert_with(|| Gap {
-            tenant: route.tenant.clone(),
+        let gap = gaps.entry(tenant.to_owned()).or_insert_with(|| Gap {
+            tenant: tenant.to_owned(),
             cause: cause.to_owned(),
             from: now,
             to: now,

@@ -36,6 +36,10 @@ pub mod event_type {
     pub const GAP: &str = "gap";
     /// One identity was sent twice with different content.
     pub const CONFLICT: &str = "conflict";
+    /// Requests were refused, more of them than have an entry each.
+    pub const REJECTIONS: &str = "rejections";
+    /// A running source took up another configuration.
+    pub const CONFIG_CHANGED: &str = "config_changed";
     /// Someone looked at records.
     pub const ACCESS: &str = "access";
 }

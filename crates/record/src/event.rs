@@ -64,6 +64,9 @@ pub struct Facts {
     /// Which attempt of a retried request this is, where headers tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// How long the payload is kept: a class that the route names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_class: Option<String>,
 }
 
 /// What is only ever in the payload.
@@ -189,6 +192,12 @@ pub struct SourceNotice {
     pub time: i64,
     /// The program's version.
     pub version: String,
+    /// `sha256:<hex>` of the configuration that it came up with, where that is a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
+    /// `sha256:<hex>` of the file of API keys that it came up with, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<String>,
 }
 
 /// A source could not record something.
@@ -204,4 +213,42 @@ pub struct Gap {
     pub to: i64,
     /// How many requests.
     pub count: u64,
+}
+
+/// A running source took up another configuration. Names and hashes alone: no value of a key ever stands here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// The source's clock, microseconds since 1970.
+    pub time: i64,
+    /// Which file: `configuration` or `api_keys`.
+    pub file: String,
+    /// `sha256:<hex>` of the file before; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// And after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Names of what changed and is in force now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    /// Names of what changed in the file, but is in force only after a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+}
+
+/// Requests of one peer that were refused, beyond those that have a record each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejections {
+    /// Whose ledger they are counted in.
+    pub tenant: String,
+    /// The source's clock at the first of them, microseconds since 1970.
+    pub from: i64,
+    /// And at the last.
+    pub to: i64,
+    /// How many requests.
+    pub count: u64,
+    /// How many for which reason, in the words of `error_type`.
+    pub reasons: BTreeMap<String, u64>,
+    /// The peer.
+    pub private: Private,
 }

@@ -35,7 +35,7 @@ fn is_of_our_own_form(text: &str) -> bool {
 
 /// Keys and tokens by the shape that their issuers gave them, also behind a prefix such as `key:`.
 fn looks_like_secret(text: &str) -> bool {
-    const PREFIXES: [&str; 17] = [
+    const PREFIXES: [&str; 18] = [
         "sk-",
         "sk_",
         "pk_",
@@ -49,6 +49,7 @@ fn looks_like_secret(text: &str) -> bool {
         "AIza",
         "glpat-",
         "hf_",
+        "idk_",
         "gsk_",
         "xai-",
         "nvapi-",
@@ -136,6 +137,7 @@ mod tests {
             "user:10.0.0.1",
             "key:sk-proj-abcdefgh",
             "hf_abcdefghijklmnop",
+            "idk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM",
             "447911123456:4bf92f3577b34da6",
             "4111111111111111a",
             "2001:db8::1",

@@ -58,6 +58,10 @@ pub enum Kind {
     Heartbeat = 18,
     /// Spool: something was not recorded, and this says what and why.
     Gap = 19,
+    /// Spool: the source took up another configuration.
+    ConfigChanged = 20,
+    /// Spool: requests of one peer that were refused and have no record each.
+    Rejections = 21,
     /// Spool: a request was accepted.
     Start = 32,
     /// Spool: more of a request body.
@@ -91,6 +95,8 @@ impl Kind {
             17 => Self::SourceStopped,
             18 => Self::Heartbeat,
             19 => Self::Gap,
+            20 => Self::ConfigChanged,
+            21 => Self::Rejections,
             32 => Self::Start,
             33 => Self::Input,
             34 => Self::Output,

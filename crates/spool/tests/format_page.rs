@@ -3,7 +3,7 @@
 
 use indelible_ledger::{Ed25519Signer, Note, Signer};
 use indelible_record::commitment::{from_hex, to_hex};
-use indelible_record::event::{End, SourceNotice, Start};
+use indelible_record::event::{ConfigChange, End, Gap, Rejections, SourceNotice, Start};
 use indelible_record::payload;
 use indelible_record::shipping::Ack;
 use indelible_spool::frame::{self, FRAME_HEADER_BYTES, FileHeader, Frame, Kind, Role};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 const PAGE: &str = include_str!("../../../docs/formats/spool.md");
 const CHECKPOINT_PAGE: &str = include_str!("../../../docs/formats/checkpoint.md");
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "recipient",
     "file-header",
     "frame-1",
@@ -31,6 +31,7 @@ const NAMES: [&str; 21] = [
     "frame-acked",
     "frame-close",
     "plaintexts",
+    "notices",
     "plaintext-3",
     "piece-lz4",
     "wal-records",
@@ -165,6 +166,20 @@ fn sealed_frames_open_to_what_the_page_says() {
         assert!(cipher().open(seq + 1, &raw[..FRAME_HEADER_BYTES], found.body).is_err());
     }
     assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn notices_are_written_as_the_page_has_them() {
+    for line in vector("notices").lines() {
+        let (kind, meta) = line.split_once(' ').expect("a number and JSON");
+        match kind.parse().ok().and_then(Kind::from_number) {
+            Some(Kind::SourceStarted | Kind::SourceStopped) => check_meta::<SourceNotice>(meta),
+            Some(Kind::Gap) => check_meta::<Gap>(meta),
+            Some(Kind::ConfigChanged) => check_meta::<ConfigChange>(meta),
+            Some(Kind::Rejections) => check_meta::<Rejections>(meta),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
 }
 
 #[test]

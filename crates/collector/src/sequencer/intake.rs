@@ -37,6 +37,9 @@ impl Sequencer {
         let unknown = batch.frames.iter().find_map(|frame| match &frame.content {
             Content::Start(start, _) if !self.config.tenants.contains(&start.tenant) => Some(&start.tenant),
             Content::Gap(gap) if !self.config.tenants.contains(&gap.tenant) => Some(&gap.tenant),
+            Content::Rejections(counted) if !self.config.tenants.contains(&counted.tenant) => {
+                Some(&counted.tenant)
+            }
             _ => None,
         });
         if let Some(tenant) = unknown {
@@ -92,6 +95,12 @@ impl Sequencer {
             Content::End(end, piece) => self.take_end(source_id, origin, event_id, *end, &piece),
             Content::Heartbeat => self.append(&Record::Taken(origin)).map(|_| None),
             Content::Gap(gap) => self.take_gap(source_id, origin, event_id, &gap).map(Some),
+            Content::ConfigChanged(change) => {
+                self.take_config_change(source_id, origin, event_id, &change).map(Some)
+            }
+            Content::Rejections(counted) => {
+                self.take_rejections(source_id, origin, event_id, &counted).map(Some)
+            }
             Content::Started(notice) => {
                 for (incarnation, event_id) in self.state.abandoned(source_id, origin.incarnation, origin.seq)
                 {
@@ -236,40 +245,6 @@ impl Sequencer {
             seal_part(&mut lock(&self.vault), &tenant, subject, month, &context, &to_json(&private)?, b"")?;
         self.append_entry(origin, event_id, entry, refs, &part)?;
         Ok(())
-    }
-
-    fn take_gap(
-        &mut self,
-        source_id: &str,
-        origin: Origin,
-        event_id: Uuid,
-        gap: &Gap,
-    ) -> Result<Receipt, CollectorError> {
-        let mut detail = serde_json::Map::new();
-        let cause = draft::clear_or_hashed(&mut lock(&self.vault), &gap.tenant, &gap.cause);
-        detail.insert("cause".to_owned(), cause.into());
-        detail.insert("count".to_owned(), gap.count.min(indelible_record::canonical::INTEGER_MAX).into());
-        detail.insert("from".to_owned(), clock::Utc(gap.from).to_string().into());
-        detail.insert("to".to_owned(), clock::Utc(gap.to).to_string().into());
-        let mut entry = self.own_entry(&gap.tenant, event_type::GAP, detail);
-        entry.source = Some(draft::source(source_id, origin.incarnation, origin.seq, None, None));
-        self.append_entry(origin, event_id, entry, Vec::new(), &[])
-    }
-
-    fn take_notice(
-        &mut self,
-        event: &str,
-        source_id: &str,
-        origin: Origin,
-        event_id: Uuid,
-        notice: &SourceNotice,
-    ) -> Result<Receipt, CollectorError> {
-        let version = draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, &notice.version);
-        let mut entry = self.own_entry(OPERATIONS, event, serde_json::Map::new());
-        entry.app_version = Some(version);
-        entry.source =
-            Some(draft::source(source_id, origin.incarnation, origin.seq, None, Some(notice.time)));
-        self.append_entry(origin, event_id, entry, Vec::new(), &[])
     }
 
     pub(super) fn record_own(&mut self, mut entry: Entry, private: &[u8]) -> Result<Receipt, CollectorError> {
