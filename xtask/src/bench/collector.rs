@@ -57,7 +57,7 @@ struct Round {
 pub(crate) fn measure(bench: &Bench, peers: bool) -> Outcome<(Section, Site)> {
     let events = bench.effort.events;
     let site = Site::create(bench, "collector")?;
-    let collector = site.start_collector()?;
+    let collector = site.start_collector(&[])?;
     let mut postgres = if peers { Postgres::start(bench)? } else { None };
     let (mut ours, mut inserted, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..if peers { bench.effort.rounds } else { 1 } {
