@@ -75,15 +75,23 @@ impl Site {
         std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let site =
             Self { name: name.to_owned(), port: process::free_port()?, dir, binary: bench.indelible.clone() };
-        let mut init = site.command();
+        let mut init = site.command(&[]);
         init.args(["key", "init", "--name", "127.0.0.1", "--source", SOURCE, "--keys"]).arg(site.keys());
         process::output("indelible key init", &mut init)?;
         Ok(site)
     }
 
-    /// `indelible`, free of whatever configuration the caller's environment holds.
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+    /// `indelible`, under `wrapper` (such as `taskset -c 1`) if that holds anything, free of whatever
+    /// configuration the caller's environment holds.
+    fn command(&self, wrapper: &[String]) -> Command {
+        let mut command = match wrapper {
+            [] => Command::new(&self.binary),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&self.binary);
+                command
+            }
+        };
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("INDELIBLE_"))
         {
@@ -109,11 +117,11 @@ impl Site {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// Starts the collector; ready when this returns.
-    pub(crate) fn start_collector(&self) -> Outcome<Process> {
+    /// Starts the collector, under `wrapper`; ready when this returns.
+    pub(crate) fn start_collector(&self, wrapper: &[String]) -> Outcome<Process> {
         let config = self.dir.join("collector.toml");
         write(&config, &self.collector_config())?;
-        let mut command = self.command();
+        let mut command = self.command(wrapper);
         command.arg("collector").arg("--config").arg(&config);
         let mut running =
             Process::start("indelible collector", &mut command, &self.dir.join("collector.log"))?;
@@ -132,17 +140,36 @@ impl Site {
         )
     }
 
-    /// Starts a gateway with an empty spool of its own before the model server on `upstream`.
-    pub(crate) fn start_gateway(&self, mode: Mode, upstream: u16) -> Outcome<Gateway> {
+    /// Starts a gateway with an empty spool of its own before the model server on `upstream`. Its process
+    /// loads the library `preload` before all others, if one is given.
+    pub(crate) fn start_gateway(
+        &self,
+        mode: Mode,
+        upstream: u16,
+        preload: Option<&Path>,
+    ) -> Outcome<Gateway> {
         let port = process::free_port()?;
         let spool = self.dir.join(format!("spool-{port}"));
         let config = self.dir.join("gateway.toml");
         write(&config, &self.gateway_config(mode, port, upstream, &spool))?;
-        let mut command = self.command();
+        let mut command = self.command(&[]);
         command.arg("gateway").arg("--config").arg(&config);
-        let mut running = Process::start("indelible gateway", &mut command, &self.dir.join("gateway.log"))?;
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+        }
+        let mut running = Process::start("indelible gateway", &mut command, &self.gateway_log())?;
         running.wait_until(START_TIMEOUT, || process::http_get(port, "/readyz").is_some())?;
         Ok(Gateway { process: running, port, spool })
+    }
+
+    fn gateway_log(&self) -> PathBuf {
+        self.dir.join("gateway.log")
+    }
+
+    /// What the gateway that was started last printed.
+    pub(crate) fn gateway_said(&self) -> String {
+        // None is as good as nothing.
+        std::fs::read_to_string(self.gateway_log()).unwrap_or_default()
     }
 
     fn gateway_config(&self, mode: Mode, port: u16, upstream: u16, spool: &Path) -> String {
@@ -159,13 +186,10 @@ impl Site {
         )
     }
 
-    /// Runs `indelible verify`, under `wrapper` (such as `taskset -c 1`) if that holds anything.
+    /// Runs `indelible verify`, under `wrapper`.
     pub(crate) fn verify(&self, wrapper: &[String]) -> Outcome<Verdict> {
-        let mut words: Vec<std::ffi::OsString> = wrapper.iter().map(Into::into).collect();
-        words.push(self.binary.clone().into());
-        let [program, rest @ ..] = &words[..] else { return Err("no program".to_owned()) };
-        let mut command = Command::new(program);
-        command.args(rest).args(["verify", "--json", "--data"]).arg(self.data());
+        let mut command = self.command(wrapper);
+        command.args(["verify", "--json", "--data"]).arg(self.data());
         command.arg("--keys").arg(self.keys());
         // Its exit code is the verdict, which is part of the report and no failure of the bench.
         let done = command.output().map_err(|error| format!("cannot run indelible verify: {error}"))?;

@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: the numbers of DESIGN §8, beside the peers found on this machine, in one run.
 //!
-//! * `gateway`: requests a second, latency and CPU against no proxy at all and against nginx
+//! * `gateway`: requests a second, latency, CPU and memory against no proxy at all and against other proxies
 //! * `collector`: events a second against PostgreSQL with a hash-chain trigger, and against a bare loop
 //! * `verify`: `indelible verify` against `openssl dgst` over the same bytes
-//! * `peers`, `indelible`: nginx and PostgreSQL, and our own servers, as processes
+//! * `peers`, `indelible`: what it is measured beside, and our own servers, as processes
 //! * `machine`, `process`, `report`: what was measured on, with, and how it is said
 //!
 //! Rounds alternate between what is compared, so that a busy minute of a shared machine hits all of it;
@@ -29,8 +29,10 @@ pub(crate) type Outcome<T> = Result<T, String>;
 
 const USAGE: &str = "\
 usage: cargo xtask bench [gateway|collector|verify|all] [--quick] [--write]
+       cargo xtask bench peers
 
-  --quick   one short round of everything, in two minutes; for trying the bench, not for numbers
+  peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers
+  --quick   one short round of everything, in four minutes; for trying the bench, not for numbers
   --write   also put the tables into docs/benchmarks.md
 
 The measured files lie in the system's temporary directory (TMPDIR): have it on the disk you mean.";
@@ -42,6 +44,8 @@ enum Part {
     Collector,
     Verify,
     All,
+    /// Nothing: only to install what it is measured beside.
+    Peers,
 }
 
 /// What every part needs.
@@ -61,30 +65,41 @@ pub(crate) struct Bench {
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     rounds: usize,
-    /// Length of one load of requests, in seconds.
+    /// Length of one load as hard as it goes, in seconds.
     load_s: u64,
-    /// Length of one load that is only there for latency, in seconds.
+    /// The same with another number of connections than most are measured with.
+    side_load_s: u64,
+    /// The same for peers that answer tens of requests a second.
+    slow_load_s: u64,
+    /// Length of one load at a fixed rate, in seconds.
     light_load_s: u64,
     /// Events or rows a round.
     events: usize,
-    /// When, after the start, no new round of the gateway and of anything is begun.
+    /// When, after the start, no new round is begun: of the gateway's full loads, of its others, of anything.
+    full_loads_until: Duration,
     gateway_until: Duration,
     until: Duration,
 }
 
 const FULL: Effort = Effort {
     rounds: 3,
-    load_s: 5,
+    load_s: 4,
+    side_load_s: 2,
+    slow_load_s: 10,
     light_load_s: 3,
     events: 50_000,
-    gateway_until: Duration::from_secs(480),
-    until: Duration::from_secs(630),
+    full_loads_until: Duration::from_secs(520),
+    gateway_until: Duration::from_secs(800),
+    until: Duration::from_secs(1000),
 };
 const QUICK: Effort = Effort {
     rounds: 1,
-    load_s: 2,
+    load_s: 1,
+    side_load_s: 1,
+    slow_load_s: 3,
     light_load_s: 1,
     events: 10_000,
+    full_loads_until: Duration::from_secs(60),
     gateway_until: Duration::from_secs(60),
     until: Duration::from_secs(90),
 };
@@ -95,6 +110,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         println!("{USAGE}");
         return Ok(());
     };
+    if part == Part::Peers {
+        return peers::prepare(&workspace()?);
+    }
     if cfg!(debug_assertions) {
         return again_optimised(args);
     }
@@ -146,6 +164,7 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, bool, bool)>> {
             "collector" => part = Part::Collector,
             "verify" => part = Part::Verify,
             "all" => part = Part::All,
+            "peers" => part = Part::Peers,
             "--quick" => quick = true,
             "--write" => write = true,
             "--help" | "-h" => return Ok(None),

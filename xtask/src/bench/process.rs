@@ -3,6 +3,7 @@
 //! A process is ended by its own id, never by its name: others on the machine may run the same program.
 
 use super::Outcome;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +25,8 @@ pub(crate) struct Process {
     child: Child,
     name: String,
     log: PathBuf,
+    /// Stopped, as by `kill -STOP`: it keeps what it has and does nothing.
+    held: Cell<bool>,
 }
 
 impl Process {
@@ -33,7 +36,7 @@ impl Process {
         let out = File::create(log).map_err(fail)?;
         let err = out.try_clone().map_err(fail)?;
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(fail)?;
-        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned(), held: Cell::new(false) })
     }
 
     /// Its id.
@@ -56,8 +59,21 @@ impl Process {
         Ok(())
     }
 
+    /// Takes it off the cores until [`Process::release`].
+    pub(crate) fn hold(&self) -> Outcome<()> {
+        send_signal(self.id(), "STOP")?;
+        self.held.set(true);
+        Ok(())
+    }
+
+    /// Lets it go on; of one that was not held, nothing changes.
+    pub(crate) fn release(&self) -> Outcome<()> {
+        if self.held.replace(false) { send_signal(self.id(), "CONT") } else { Ok(()) }
+    }
+
     /// Asks it to end with `signal` and waits; anything but exit code 0 is an error.
     pub(crate) fn stop(mut self, signal: &str, limit: Duration) -> Outcome<()> {
+        self.release()?;
         send_signal(self.id(), signal)?;
         let started = Instant::now();
         loop {
@@ -89,8 +105,8 @@ impl Drop for Process {
         if let Ok(Some(_)) = self.child.try_wait() {
             return;
         }
-        // Asked first: a master that is killed leaves its workers behind.
-        let asked = send_signal(self.id(), "TERM").map(|()| Instant::now());
+        // Asked first: a master that is killed leaves its workers behind. One that is held hears nothing.
+        let asked = self.release().and_then(|()| send_signal(self.id(), "TERM")).map(|()| Instant::now());
         while asked.as_ref().is_ok_and(|at| at.elapsed() < LAST_WAIT) {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
@@ -124,6 +140,15 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(MORE_BIN_DIRS.iter().map(PathBuf::from));
     dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// What keeps a command on one core, if that can be done here: a wrapper.
+pub(crate) fn one_core() -> Vec<String> {
+    let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    if find("taskset").is_none() {
+        return Vec::new();
+    }
+    ["taskset", "-c", if several { "1" } else { "0" }].map(str::to_owned).to_vec()
 }
 
 /// A loopback port that was free a moment ago.

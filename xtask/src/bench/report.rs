@@ -128,9 +128,10 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
-/// A share, to two digits, such as `0.62 ×`.
+/// A share, to two digits behind the point or, if it is small, to four, such as `0.62 ×`.
 pub(crate) fn ratio(value: f64, to: f64) -> String {
-    if to > 0.0 { format!("{:.2} ×", value / to) } else { "–".to_owned() }
+    let digits = if value < 0.01 * to { 4 } else { 2 };
+    if to > 0.0 { format!("{:.digits$} ×", value / to) } else { "–".to_owned() }
 }
 
 /// A number with its thousands set apart.

@@ -16,10 +16,10 @@ const GOAL: f64 = 0.4;
 /// Measures over the directories that the other parts left.
 pub(crate) fn measure(bench: &Bench, sites: &[Site]) -> Outcome<Section> {
     let mut section = Section::new("Verification");
-    let pinned = pin();
+    let pinned = process::one_core();
     let openssl = process::find("openssl");
     section.note(format!(
-        "The same files in turn, {} rounds, medians; {}. `verify` checks every frame, leaf, chain link, root and \
+        "The same files in turn, at most {} rounds, medians; {}. `verify` checks every frame, leaf, chain link, root and \
          signature; openssl hashes the bytes once.",
         bench.effort.rounds,
         if pinned.is_empty() { "not pinned (taskset: not found)" } else { "each on one core (`taskset`)" }
@@ -32,7 +32,10 @@ pub(crate) fn measure(bench: &Bench, sites: &[Site]) -> Outcome<Section> {
         say(&format!("verify, the data of {}", site.name));
         let files = log_files(site)?;
         let (mut ours, mut theirs, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0.0, 0.0);
-        for _ in 0..bench.effort.rounds {
+        for round in 0..bench.effort.rounds {
+            if round > 0 && !bench.has_time(bench.effort.until) {
+                break;
+            }
             if let Some(openssl) = &openssl {
                 theirs.push(bytes_of(&files)? / hash(&pinned, openssl, &files)?);
             }
@@ -63,15 +66,6 @@ pub(crate) fn measure(bench: &Bench, sites: &[Site]) -> Outcome<Section> {
     }
     section.tables.push(table);
     Ok(section)
-}
-
-/// What keeps a command on one core, if that can be done here.
-fn pin() -> Vec<String> {
-    let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-    if process::find("taskset").is_none() {
-        return Vec::new();
-    }
-    ["taskset", "-c", if several { "1" } else { "0" }].map(str::to_owned).to_vec()
 }
 
 /// The log's files, read once.

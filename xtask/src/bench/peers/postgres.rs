@@ -1,9 +1,10 @@
-//! The peers: nginx before the same upstream, and PostgreSQL with a hash chain kept by a trigger.
+//! PostgreSQL with an append-only table whose hash chain a trigger keeps.
 //!
-//! Each runs from a private directory on loopback, with its defaults where nothing else is said here.
+//! It runs from a private directory on loopback, with its defaults where nothing else is said here.
 
-use super::process::{self, Process};
-use super::{Bench, Outcome};
+use super::is_root;
+use crate::bench::process::{self, Process};
+use crate::bench::{Bench, Outcome};
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,59 +17,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POSTGRES_DIR: &str = "/usr/lib/postgresql";
 /// Rows that one INSERT, and so one commit, brings.
 pub(crate) const ROWS_PER_COMMIT: usize = 100;
-
-/// nginx as a plain reverse proxy: nothing is captured.
-pub(crate) struct Nginx {
-    pub(crate) process: Process,
-    /// Buffers answers, as nginx does unless told.
-    pub(crate) port: u16,
-    /// `proxy_buffering off`, as streams of tokens need it.
-    pub(crate) stream_port: u16,
-    pub(crate) version: String,
-}
-
-impl Nginx {
-    /// `None`: there is no nginx here.
-    pub(crate) fn start(bench: &Bench, upstream: u16) -> Outcome<Option<Self>> {
-        let Some(binary) = process::find("nginx") else { return Ok(None) };
-        let dir = bench.dir().join("nginx");
-        let fail = |error: std::io::Error| format!("{}: {error}", dir.display());
-        std::fs::create_dir(&dir).map_err(fail)?;
-        let (port, stream_port) = (process::free_port()?, process::free_port()?);
-        std::fs::write(dir.join("nginx.conf"), nginx_config(&dir, upstream, port, stream_port))
-            .map_err(fail)?;
-        let mut command = Command::new(&binary);
-        command.arg("-p").arg(&dir).arg("-e").arg(dir.join("error.log"));
-        command.arg("-c").arg(dir.join("nginx.conf"));
-        let mut running = Process::start("nginx", &mut command, &dir.join("output.log"))?;
-        running.wait_until(START_TIMEOUT, || process::accepts(port))?;
-        let version = Command::new(&binary).arg("-v").output().map(|out| out.stderr).unwrap_or_default();
-        let version = String::from_utf8_lossy(&version).trim().replace("nginx version: ", "");
-        Ok(Some(Self { process: running, port, stream_port, version }))
-    }
-}
-
-fn nginx_config(dir: &Path, upstream: u16, port: u16, stream_port: u16) -> String {
-    let dir = dir.display();
-    // Workers of a master that is root are another user, who could not use the private directory.
-    let user = if is_root() { "user root;\n" } else { "" };
-    let server = |port: u16, extra: &str| {
-        format!(
-            "  server {{\n    listen 127.0.0.1:{port};\n    location / {{\n      proxy_pass http://model;\n      \
-             proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      {extra}\n    }}\n  }}\n"
-        )
-    };
-    format!(
-        "{user}worker_processes 2;\ndaemon off;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log warn;\n\
-         events {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
-         client_max_body_size 64m;\n  client_body_buffer_size 256k;\n  client_body_temp_path {dir}/body;\n  \
-         proxy_temp_path {dir}/proxy;\n  fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  \
-         scgi_temp_path {dir}/scgi;\n  upstream model {{\n    server 127.0.0.1:{upstream};\n    keepalive 64;\n    \
-         keepalive_requests 100000000;\n  }}\n{}{}}}\n",
-        server(port, ""),
-        server(stream_port, "proxy_buffering off;")
-    )
-}
 
 /// PostgreSQL with one append-only, hash-chained table.
 pub(crate) struct Postgres {
@@ -225,9 +173,4 @@ fn server_command(program: &Path, account: Option<(u32, u32)>, dir: &Path) -> Co
         command.uid(user).gid(group);
     }
     command
-}
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
