@@ -155,7 +155,10 @@ impl<B: Outgoing> Upstreams<B> {
                 ))
             })?
             .map_err(failed)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(crate::WIRE_BUFFER_MAX_BYTES)
+            .handshake(TokioIo::new(socket))
+            .await?;
         Ok(Wire { sender, connection: Some(Box::pin(connection)) })
     }
 

@@ -220,6 +220,10 @@ impl Shared {
                 state = self.dirty.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.idle = false;
+            // On a busy machine, whoever is ready to append does so first, and is covered by this sync.
+            drop(state);
+            std::thread::yield_now();
+            state = self.lock();
             if state.stopping || state.poison.is_some() {
                 return;
             }
