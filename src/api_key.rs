@@ -30,7 +30,7 @@ pub(crate) fn create(common: &Common, arguments: &CreateKey) -> Outcome {
         note: arguments.note.clone(),
         ..ApiKey::new(hash)
     };
-    for name in arguments.route.iter().filter(|name| !here.routes.contains(name)) {
+    if let Some(name) = arguments.route.iter().find(|name| !here.routes.contains(name)) {
         let known = here.routes.join(", ");
         return Err(
             Failure::new(format!("there is no route {name:?}")).hint(format!("the routes are {known}"))

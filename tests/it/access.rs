@@ -306,7 +306,7 @@ fn who_asks_too_often_waits_and_is_told_how_long() {
 
 #[test]
 fn no_more_requests_run_at_once_than_may_and_a_place_comes_back() {
-    let (go, gate) = mpsc::channel::<()>();
+    let (go, gate) = mpsc::sync_channel::<()>(8);
     let gate = Arc::new(Mutex::new(gate));
     let model = RawServer::start(move |stream| {
         // A test that is over lets go.
@@ -422,7 +422,7 @@ fn streaming(gate: mpsc::Receiver<()>) -> RawServer {
 
 #[test]
 fn a_changed_file_is_in_force_within_seconds_and_requests_under_way_keep_the_old_one() {
-    let (go, gate) = mpsc::channel();
+    let (go, gate) = mpsc::sync_channel(8);
     let (old, new) = (streaming(gate), answering());
     let machines = TwoMachines::new(&old.url);
     let _collector = machines.start_collector();
