@@ -149,6 +149,12 @@ fn a_client_that_is_still_sending_gets_the_answer_that_refuses_it() {
         stream.read_to_end(&mut got).unwrap();
         assert_eq!(parse_answer(&got).status, 401);
     }
+    // Who asks first is not told to go on.
+    let head =
+        format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n");
+    let mut stream = send(gateway.listen, head.as_bytes());
+    let got = read_until(&mut stream, b"\r\n\r\n");
+    assert!(got.starts_with(b"HTTP/1.1 401"), "{}", text(&got));
 }
 
 #[test]
