@@ -149,6 +149,12 @@ fn a_client_that_is_still_sending_gets_the_answer_that_refuses_it() {
         stream.read_to_end(&mut got).unwrap();
         assert_eq!(parse_answer(&got).status, 401);
     }
+    // Who asks first is not told to go on.
+    let head =
+        format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n");
+    let mut stream = send(gateway.listen, head.as_bytes());
+    let got = read_until(&mut stream, b"\r\n\r\n");
+    assert!(got.starts_with(b"HTTP/1.1 401"), "{}", text(&got));
 }
 
 #[test]
@@ -306,7 +312,7 @@ fn who_asks_too_often_waits_and_is_told_how_long() {
 
 #[test]
 fn no_more_requests_run_at_once_than_may_and_a_place_comes_back() {
-    let (go, gate) = mpsc::sync_channel::<()>(1);
+    let (go, gate) = mpsc::sync_channel::<()>(8);
     let gate = Arc::new(Mutex::new(gate));
     let model = RawServer::start(move |stream| {
         // A test that is over lets go.
@@ -422,7 +428,7 @@ fn streaming(gate: mpsc::Receiver<()>) -> RawServer {
 
 #[test]
 fn a_changed_file_is_in_force_within_seconds_and_requests_under_way_keep_the_old_one() {
-    let (go, gate) = mpsc::sync_channel(1);
+    let (go, gate) = mpsc::sync_channel(8);
     let (old, new) = (streaming(gate), answering());
     let machines = TwoMachines::new(&old.url);
     let _collector = machines.start_collector();

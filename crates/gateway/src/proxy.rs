@@ -414,8 +414,11 @@ impl Inbound {
                 left = less;
             }
         };
-        // A client that takes its time has had its chance.
-        let _ = tokio::time::timeout(UNREAD_TIMEOUT, drain).await;
+        // Asking a client that waits for 100 Continue (RFC 9110 §10.1.1) would make it send what nobody wants.
+        if !head.headers.contains_key(header::EXPECT) {
+            // A client that takes its time has had its chance.
+            let _ = tokio::time::timeout(UNREAD_TIMEOUT, drain).await;
+        }
         Self { head, read: Bytes::new(), rest: None, unread, problem: None }
     }
 }
