@@ -178,6 +178,9 @@ impl Options {
                 other => return Err(format!("unknown argument {other}")),
             }
         }
+        if options.record && options.only.is_some() {
+            return Err("record takes no --only: fixtures are recorded together".to_owned());
+        }
         Ok(Some(options))
     }
 
