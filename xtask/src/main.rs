@@ -12,7 +12,7 @@ const USAGE: &str = "\
 cargo xtask test                 everything that must pass before a change lands; installs what it needs
 cargo xtask bench [WHAT]         the table of docs/benchmarks.md: gateway, collector, verify or all
 cargo xtask kill [N]             the kill -9 test, N times (200)
-cargo xtask e2e --help           official clients against a real model server
+cargo xtask e2e [record]         official clients against a real vLLM; installs what it needs
 ";
 
 fn main() -> ExitCode {
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Some((command, rest)) => match command.as_str() {
             "test" => test::run(rest),
             "bench" => bench::run(rest),
-            "e2e" => e2e::run(rest),
+            "e2e" => return e2e::run(rest),
             "kill" => test::kill(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");

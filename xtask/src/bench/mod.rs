@@ -14,7 +14,7 @@ mod gateway;
 mod indelible;
 mod machine;
 mod peers;
-mod process;
+pub(crate) mod process;
 mod report;
 mod verify;
 
