@@ -112,6 +112,8 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
     config.connect_timeout = Duration::from_secs(section.connect_timeout_s);
     config.head_timeout = Duration::from_secs(section.head_timeout_s);
     config.idle_timeout = Duration::from_secs(section.idle_timeout_s);
+    config.total_timeout =
+        (section.total_timeout_s > 0).then(|| Duration::from_secs(section.total_timeout_s));
     config.receipt_timeout = Duration::from_secs(section.receipt_timeout_s);
     config.closed_after = Duration::from_secs(section.closed_after_s);
     config.drain_timeout = Duration::from_secs(section.drain_timeout_s);

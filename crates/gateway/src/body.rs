@@ -4,15 +4,17 @@
 //! until the terminal record is what the route's mode promises (invariant 2).
 
 use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
+use crate::limits::{Late, Limits};
 use crate::recorder::Wait;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use indelible_record::entry::Status;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -21,8 +23,8 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request body for the model server.
 pub(crate) enum RequestBody {
-    /// All of it was read, and is recorded.
-    Whole(Option<Bytes>),
+    /// All of it was read, and is recorded; trailers follow it.
+    Whole(Option<Bytes>, Option<HeaderMap>),
     /// Its beginning was read; the rest is recorded as it passes.
     Flowing(FlowingRequest),
 }
@@ -51,7 +53,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let flowing = match &mut *self {
-            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes, trailers) => {
+                let next = bytes.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                return Poll::Ready(next.map(Ok));
+            }
             Self::Flowing(flowing) => flowing,
         };
         if let Some(beginning) = flowing.beginning.take() {
@@ -86,12 +91,16 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self, Self::Whole(None, None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            // With a length there is no place for trailers.
+            Self::Whole(_, Some(_)) => SizeHint::default(),
+            Self::Whole(bytes, None) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Flowing(flowing) => {
                 let begun = flowing.beginning.as_ref().map_or(0, |bytes| bytes.len() as u64);
                 match flowing.rest.size_hint().exact() {
@@ -121,15 +130,6 @@ pub(crate) struct Relay {
     last_activity: Instant,
     timer: Pin<Box<Sleep>>,
     state: State,
-}
-
-/// How long a response may stand still.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// Between two frames.
-    pub(crate) idle: Duration,
-    /// For the terminal record.
-    pub(crate) settle: Duration,
 }
 
 enum State {
@@ -173,10 +173,24 @@ impl Relay {
         };
     }
 
+    /// Ends an answer that took too long.
+    fn break_off(&mut self, late: Late) {
+        let outcome = late.outcome();
+        let error = outcome.error.clone().unwrap_or_default();
+        self.settle(outcome, Last::Error(error.into()));
+    }
+
     fn take_frame(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         self.last_activity = Instant::now();
+        if let Some(late) = self.limits.over(self.last_activity) {
+            self.break_off(late);
+            return None;
+        }
         let Some(data) = frame.data_ref() else {
             // Trailers are the end of the body.
+            if let Some(trailers) = frame.trailers_ref() {
+                self.recording.lock().trailers(trailers);
+            }
             let status = self.recording.lock().http_status();
             self.settle(Outcome::passed(status), Last::Frame(frame));
             return None;
@@ -203,18 +217,18 @@ impl Relay {
         Some(frame)
     }
 
-    /// Nothing comes: buffered output may be due, or the upstream may have been silent for too long.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Nothing comes: buffered output may be due, or the answer may be late.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
         loop {
-            let idle_due = self.last_activity + self.limits.idle;
+            let (late_at, late) = self.limits.next_piece(self.last_activity);
             let flush_due = self.recording.lock().flush_due();
-            let due = flush_due.map_or(idle_due, |flush| flush.min(idle_due));
+            let due = flush_due.map_or(late_at, |flush| flush.min(late_at));
             if self.timer.deadline().into_std() != due {
                 self.timer.as_mut().reset(due.into());
             }
             ready!(self.timer.as_mut().poll(cx));
-            if due == idle_due {
-                return Poll::Ready(());
+            if due == late_at {
+                return Poll::Ready(late);
             }
             if let Err(error) = self.recording.lock().flush_output() {
                 tracing::error!(%error, "output could not be recorded");
@@ -236,10 +250,8 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                ready!(self.poll_timer(cx));
-                let error = format!("the model server was silent for {:?}", self.limits.idle);
-                let outcome = Outcome::failed(Status::Timeout, "idle_timeout", &error);
-                self.settle(outcome, Last::Error(error.into()));
+                let late = ready!(self.poll_timer(cx));
+                self.break_off(late);
                 Poll::Ready(None)
             }
         }

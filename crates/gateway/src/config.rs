@@ -82,8 +82,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Until the upstream's answer begins.
     pub head_timeout: Duration,
-    /// Between two pieces of the upstream's answer.
+    /// Between two pieces of the upstream's answer, or of a request.
     pub idle_timeout: Duration,
+    /// From accepting a request to the last byte of its answer; `None`: as long as it takes.
+    pub total_timeout: Option<Duration>,
     /// Until a `receipt` answer gives up waiting for the collector.
     pub receipt_timeout: Duration,
     /// How long the collector may be out of reach before [`FailMode::Closed`] refuses.
@@ -148,6 +150,7 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
+            total_timeout: None,
             receipt_timeout: Duration::from_secs(30),
             closed_after: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),

@@ -200,6 +200,11 @@ impl Exchange {
             Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
     }
 
+    /// What stands behind the body of the answer.
+    pub fn trailers(&mut self, trailers: &HeaderMap) {
+        self.private.headers.extend(headers::kept_response_headers(trailers));
+    }
+
     /// More of the answer, before it is handed to the client.
     pub fn output(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         let now = Instant::now();

@@ -4,6 +4,7 @@
 //! * [`exchange`]: the record of one request, from its start frame to its one terminal frame
 //! * `body`: the response on its way to the client, and the request on its way to the model server
 //! * [`recorder`]: the spool as a request sees it: modes, fail modes, gaps
+//! * `hop`: headers of one connection; `limits`: how long a request may take
 //! * [`ship`]: sending the spool to the collector
 //! * `dialect`, `headers`: reading captured bytes; they never touch the wire
 
@@ -15,6 +16,8 @@ mod dialect;
 pub mod exchange;
 mod gateway;
 mod headers;
+mod hop;
+mod limits;
 pub mod proxy;
 pub mod recorder;
 pub mod ship;

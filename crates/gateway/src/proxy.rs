@@ -1,10 +1,12 @@
 //! One request on its way: read, recorded, forwarded, answered.
 
-use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody};
+use crate::body::{FlowingRequest, Relay, RequestBody, ResponseBody};
 use crate::config::{Config, Route};
 use crate::dialect::{self, RequestReader};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
+use crate::hop;
+use crate::limits::{Late, Limits};
 use crate::recorder::{Recorder, Refused, Wait};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +47,8 @@ struct Problem {
 struct Inbound {
     head: http::request::Parts,
     read: Bytes,
+    /// What stood behind a body that was read whole.
+    trailers: Option<HeaderMap>,
     /// `None`: all of it was read.
     rest: Option<Incoming>,
     problem: Option<Problem>,
@@ -70,7 +74,8 @@ impl Proxy {
                 "check the request path",
             );
         };
-        let inbound = self.read_request(request).await;
+        let limits = Limits::new(&self.config, accepted);
+        let inbound = self.read_request(request, &limits).await;
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
         let (start, committer) = match self.describe(route, &peer, &inbound, operation) {
             Ok(described) => described,
@@ -112,26 +117,33 @@ impl Proxy {
         };
         let exchange = Exchange::new(self.recorder.clone(), route, event_id, start_seq, accepted, salt);
         let recording = Recording::new(exchange);
-        self.forward(route, inbound, committer, recording).await
+        self.forward(route, inbound, committer, recording, &limits).await
     }
 
     /// Reads a request up to the size that is handled whole.
-    async fn read_request(&self, request: Request<Incoming>) -> Inbound {
+    async fn read_request(&self, request: Request<Incoming>, limits: &Limits) -> Inbound {
         let (head, mut body) = request.into_parts();
         let max = self.config.request_max_bytes;
         if body.size_hint().lower() > max {
             let problem = Problem::too_large(max);
-            return Inbound { head, read: Bytes::new(), rest: None, problem: Some(problem) };
+            return Inbound { head, read: Bytes::new(), trailers: None, rest: None, problem: Some(problem) };
         }
         // The common case: the whole body in one frame, which is then not copied.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
+        let mut trailers = None;
         let mut problem = None;
         let mut ended = body.is_end_stream();
         while !ended && first.len() + more.len() < REQUEST_WHOLE_MAX_BYTES {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
+            match limits.request(body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(other) => {
+                            trailers = other.into_trailers().ok();
+                            continue;
+                        }
+                    };
                     if first.is_empty() && more.is_empty() {
                         first = data;
                     } else {
@@ -143,11 +155,15 @@ impl Proxy {
                     }
                     ended = body.is_end_stream();
                 }
-                Some(Err(error)) => {
+                Ok(Some(Err(error))) => {
                     problem = Some(Problem::broken_request(&error));
                     ended = true;
                 }
-                None => ended = true,
+                Ok(None) => ended = true,
+                Err(late) => {
+                    problem = Some(Problem::late(late));
+                    ended = true;
+                }
             }
         }
         let read = if more.is_empty() { first } else { more.freeze() };
@@ -155,7 +171,7 @@ impl Proxy {
             problem = Some(Problem::too_large(max));
             ended = true;
         }
-        Inbound { head, read, rest: (!ended).then_some(body), problem }
+        Inbound { head, read, trailers, rest: (!ended).then_some(body), problem }
     }
 
     /// What the start record says. The committer is for a body that was not read whole.
@@ -221,6 +237,7 @@ impl Proxy {
         inbound: Inbound,
         committer: Option<Committer>,
         recording: Recording,
+        limits: &Limits,
     ) -> Response<ResponseBody> {
         if let Some(committer) = committer {
             let content_type =
@@ -241,22 +258,27 @@ impl Proxy {
                     .await;
             }
         };
+        let mut headers = inbound.head.headers;
+        hop::strip_request(&mut headers);
         let body = match inbound.rest {
             Some(rest) => {
                 let left = self.config.request_max_bytes.saturating_sub(inbound.read.len() as u64);
                 RequestBody::Flowing(FlowingRequest::new(inbound.read, rest, recording.share(), left))
             }
-            None => RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read)),
+            None => {
+                // Trailers stand behind chunks only, and only those that were announced.
+                let trailers = inbound.trailers.filter(|_| headers.contains_key(header::TRAILER));
+                if trailers.is_some() {
+                    headers.remove(header::CONTENT_LENGTH);
+                }
+                RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read), trailers)
+            }
         };
         let mut outbound = Request::new(body);
         *outbound.method_mut() = inbound.head.method;
         *outbound.uri_mut() = uri;
-        *outbound.headers_mut() = inbound.head.headers;
-        strip_hop_by_hop(outbound.headers_mut());
-        outbound.headers_mut().remove(header::HOST);
-        outbound.headers_mut().remove(header::EXPECT);
-        let answer = match tokio::time::timeout(self.config.head_timeout, self.client.request(outbound)).await
-        {
+        *outbound.headers_mut() = headers;
+        let answer = match limits.head(self.client.request(outbound)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let input_failed = recording.lock().input_failed();
@@ -267,17 +289,22 @@ impl Proxy {
                 };
                 return self.refuse(recording, problem).await;
             }
-            Err(_) => return self.refuse(recording, Problem::no_head(self.config.head_timeout)).await,
+            Err(late) => return self.refuse(recording, Problem::late(late)).await,
         };
-        self.relay(answer, recording).await
+        self.relay(answer, recording, limits).await
     }
 
     /// Passes the model server's answer on.
-    async fn relay(&self, answer: Response<Incoming>, recording: Recording) -> Response<ResponseBody> {
+    async fn relay(
+        &self,
+        answer: Response<Incoming>,
+        recording: Recording,
+        limits: &Limits,
+    ) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let event_id = recording.lock().event_id();
         recording.lock().head(head.status.as_u16(), &head.headers);
-        strip_hop_by_hop(&mut head.headers);
+        hop::strip(&mut head.headers);
         head.headers.insert(EVENT_ID_HEADER, event_id_value(event_id));
         head.extensions.clear();
         head.version = http::Version::default();
@@ -292,8 +319,7 @@ impl Proxy {
             }
             ResponseBody::Own(None)
         } else {
-            let limits = Limits { idle: self.config.idle_timeout, settle: self.config.receipt_timeout };
-            ResponseBody::Relayed(Box::new(Relay::new(body, recording, limits)))
+            ResponseBody::Relayed(Box::new(Relay::new(body, recording, *limits)))
         };
         Response::from_parts(head, body)
     }
@@ -352,38 +378,42 @@ impl Problem {
     }
 
     fn unreachable(error: &hyper_util::client::legacy::Error) -> Self {
-        let connecting = error.is_connect();
         let mut words = error.to_string();
+        let mut timed_out = false;
         let mut source = std::error::Error::source(error);
         while let Some(inner) = source {
             words = format!("{words}: {inner}");
+            timed_out |= inner
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut);
             source = inner.source();
         }
-        Self {
-            status: StatusCode::BAD_GATEWAY,
-            outcome: Outcome::failed(
-                Status::UpstreamError,
-                if connecting { "upstream_unreachable" } else { "upstream_no_answer" },
-                format!("the model server gave no answer: {words}"),
+        let (code, status, word, hint) = match (error.is_connect(), timed_out) {
+            (true, true) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                Status::Timeout,
+                "connect_timeout",
+                "is the upstream address right? raise gateway.connect_timeout_s if connecting takes that long",
             ),
-            hint: if connecting {
-                "is the model server running, and is the upstream address right?"
-            } else {
-                "the model server closed the connection or does not speak HTTP"
-            },
-        }
+            (true, false) => (
+                StatusCode::BAD_GATEWAY,
+                Status::UpstreamError,
+                "upstream_unreachable",
+                "is the model server running, and is the upstream address right?",
+            ),
+            (false, _) => (
+                StatusCode::BAD_GATEWAY,
+                Status::UpstreamError,
+                "upstream_no_answer",
+                "the model server closed the connection or does not speak HTTP",
+            ),
+        };
+        let error = format!("the model server gave no answer: {words}");
+        Self { status: code, outcome: Outcome::failed(status, word, error), hint }
     }
 
-    fn no_head(limit: std::time::Duration) -> Self {
-        Self {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            outcome: Outcome::failed(
-                Status::Timeout,
-                "head_timeout",
-                format!("the model server did not answer within {limit:?}"),
-            ),
-            hint: "raise gateway.head_timeout_s if answers take that long",
-        }
+    fn late(late: Late) -> Self {
+        Self { status: late.http_status(), outcome: late.outcome(), hint: late.hint() }
     }
 
     fn not_durable() -> Self {
@@ -432,31 +462,6 @@ fn own(status: StatusCode, event_id: Uuid, what: &str, hint: &str) -> Response<R
 fn event_id_value(event_id: Uuid) -> HeaderValue {
     #[allow(clippy::unwrap_used)] // A UUID is hex digits and dashes.
     HeaderValue::from_str(event_id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).unwrap()
-}
-
-/// Removes what belongs to one connection alone (RFC 9110 §7.6.1).
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ] {
-        headers.remove(name);
-    }
 }
 
 fn random() -> Result<[u8; 32], String> {
