@@ -9,6 +9,7 @@ use crate::config::{Mode, Route};
 use crate::dialect::AnswerReader;
 use crate::headers;
 use crate::recorder::{Recorder, Wait};
+use crate::running::Underway;
 use http::HeaderMap;
 use indelible_os::clock;
 use indelible_record::Committer;
@@ -56,6 +57,11 @@ impl Outcome {
     fn hung_up() -> Self {
         Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
     }
+
+    /// The gateway went down, and there was no more time for it.
+    pub(crate) fn stopped() -> Self {
+        Self { status: Status::Cancelled, error_type: Some("gateway_stopped"), error: None }
+    }
 }
 
 /// Why a request body did not come whole.
@@ -90,6 +96,7 @@ pub struct Exchange {
     answer: Option<AnswerReader>,
     private: Private,
     finished: bool,
+    underway: Underway,
 }
 
 impl Exchange {
@@ -103,6 +110,7 @@ impl Exchange {
         salt: [u8; 32],
     ) -> Self {
         Self {
+            underway: recorder.running().enter(),
             recorder,
             start_seq,
             event_id,
@@ -327,7 +335,11 @@ impl Drop for Recording {
         }
         // A client that has read `data: [DONE]` has the whole answer; many hang up right there.
         let whole = exchange.answer.as_ref().is_some_and(AnswerReader::saw_end);
-        let outcome = if whole { Outcome::passed(exchange.http_status) } else { Outcome::hung_up() };
+        let outcome = match whole {
+            true => Outcome::passed(exchange.http_status),
+            false if exchange.underway.is_cut() => Outcome::stopped(),
+            false => Outcome::hung_up(),
+        };
         if let Err(error) = exchange.finish(outcome) {
             tracing::error!(event_id = %exchange.event_id, %error, "the end of a request could not be recorded");
         }

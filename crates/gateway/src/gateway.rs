@@ -22,8 +22,8 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -33,6 +33,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a stopping gateway tries to hand over what it still has.
 const LAST_SHIPMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what was cut off may take to write its record.
+const LAST_RECORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +118,8 @@ impl Gateway {
         Ok(Self { proxy: Arc::new(Proxy { config, recorder, client }), tasks, _lock: lock })
     }
 
-    /// Serves until `shutdown` is ready, then drains.
+    /// Serves until `shutdown` is ready; then what is under way has the drain timeout to end by itself, and
+    /// is cut off, with its record, when it has not.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -133,7 +136,29 @@ impl Gateway {
                 }
             }
         };
-        server::serve(listener, tls, handler, shutdown, self.proxy.config.drain_timeout).await;
+        let running = self.proxy.recorder.running();
+        let (asked, drain) = (OnceLock::new(), self.proxy.config.drain_timeout);
+        let shutdown = async {
+            shutdown.await;
+            // Set once: the future above ends once.
+            let _ = asked.set(Instant::now());
+        };
+        let time_is_up = || async {
+            let left = asked.get().map_or(drain, |asked| drain.saturating_sub(asked.elapsed()));
+            tokio::time::sleep(left).await;
+            running.cut();
+        };
+        server::serve(listener, tls, handler, shutdown, time_is_up()).await;
+        // What has left HTTP behind, and what is drained for nobody, is no request of the server's any more.
+        tokio::select! {
+            () = running.idle() => {}
+            () = time_is_up() => {
+                tracing::warn!(count = running.count(), "still under way after {drain:?}, and cut off");
+                if tokio::time::timeout(LAST_RECORDS_TIMEOUT, running.idle()).await.is_err() {
+                    tracing::error!(count = running.count(), "not all of it could be recorded");
+                }
+            }
+        }
     }
 
     /// Waits until the spool fails: the process has to end and recover.

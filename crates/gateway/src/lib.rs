@@ -5,6 +5,7 @@
 //! * `body`: the response on its way to the client, and the request on its way to the model server
 //! * [`recorder`]: the spool as a request sees it: modes, fail modes, gaps
 //! * `hop`: headers of one connection; `limits`: how long a request may take
+//! * `running`: what is under way, waited for at shutdown
 //! * [`ship`]: sending the spool to the collector
 //! * `dialect`, `headers`: reading captured bytes; they never touch the wire
 
@@ -20,6 +21,7 @@ mod hop;
 mod limits;
 pub mod proxy;
 pub mod recorder;
+mod running;
 pub mod ship;
 
 pub use config::{Config, FailMode, Mode, Route};

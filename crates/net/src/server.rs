@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// A client that has not finished the TLS handshake by then is let go.
@@ -39,13 +40,14 @@ pub async fn bind(address: SocketAddr, with_tls: bool, insecure: bool) -> Result
     TcpListener::bind(address).await.map_err(|source| NetError::Bind { address, source })
 }
 
-/// Serves until `shutdown` is ready; then lets running requests end for at most `drain`.
+/// Serves until `shutdown` is ready; then lets running requests end until `time_is_up`, which is polled
+/// only then. When this returns, no connection is left but those that were upgraded.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     handler: H,
     shutdown: impl Future<Output = ()>,
-    drain: Duration,
+    time_is_up: impl Future<Output = ()>,
 ) where
     H: Fn(Peer, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -60,6 +62,7 @@ pub async fn serve<H, F, B>(
     let http = Arc::new(http);
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         let (stream, address) = tokio::select! {
@@ -72,13 +75,14 @@ pub async fn serve<H, F, B>(
                     continue;
                 }
             },
+            Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
         // Frames must leave as they come; a socket that refuses is served all the same.
         let _ = stream.set_nodelay(true);
         let (http, handler, acceptor, watcher) =
             (http.clone(), handler.clone(), acceptor.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let outcome = match acceptor {
                 None => {
                     let peer = Peer { address, name: None };
@@ -107,8 +111,12 @@ pub async fn serve<H, F, B>(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still running after {drain:?} and are cut off");
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = time_is_up => {
+            tracing::warn!("requests were still running when time was up, and are cut off");
+            connections.shutdown().await;
+        }
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn serve(
             }
         }
     };
-    server::serve(listener, tls, handler, shutdown, DRAIN).await;
+    server::serve(listener, tls, handler, shutdown, async { tokio::time::sleep(DRAIN).await }).await;
 }
 
 async fn checkpoint(State(shared): State<Shared>, Path(tenant): Path<String>) -> Result<Response, Problem> {
