@@ -105,6 +105,24 @@ pub struct Private {
     pub usage: Option<String>,
 }
 
+/// When a stretch of one side of a conversation passed: how many bytes, and microseconds since the request was
+/// accepted. Over both sides of one conversation these only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark(pub u64, pub u64);
+
+/// What stands before a piece of a body in an `input` or `output` frame. Only a conversation has it, in which
+/// both sides speak and their order cannot be told from the bodies. `docs/formats/websocket.md` has the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PieceMeta {
+    /// The extensions that the handshake agreed on, in the conversation's first piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<String>,
+    /// They add up to the piece.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+}
+
 /// A request was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
@@ -148,8 +166,30 @@ pub struct End {
     pub output_partial: bool,
     /// What the answer says of itself.
     pub answer: Answer,
+    /// What was said after a WebSocket handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<Conversation>,
     /// What the ledger may not name: commitments with salts, response headers, words on errors.
     pub private: Private,
+}
+
+/// A WebSocket conversation, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conversation {
+    /// Whole messages of text or bytes from the client.
+    pub client_messages: u64,
+    /// And from the server.
+    pub server_messages: u64,
+    /// The code in the client's close frame; 1005 where it has none (RFC 6455 §7.1.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_close: Option<u16>,
+    /// And in the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_close: Option<u16>,
+    /// What passed could not be read to its end as WebSocket frames.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
 }
 
 /// What a dialect read from a response.
