@@ -45,6 +45,8 @@ pub(crate) struct GatewaySection {
     pub(crate) head_timeout_s: u64,
     #[serde(default = "idle_timeout_s")]
     pub(crate) idle_timeout_s: u64,
+    #[serde(default = "websocket_idle_timeout_s")]
+    pub(crate) websocket_idle_timeout_s: u64,
     #[serde(default = "total_timeout_s")]
     pub(crate) total_timeout_s: u64,
     #[serde(default = "receipt_timeout_s")]
@@ -123,6 +125,9 @@ fn head_timeout_s() -> u64 {
 }
 fn idle_timeout_s() -> u64 {
     300
+}
+fn websocket_idle_timeout_s() -> u64 {
+    3600
 }
 fn total_timeout_s() -> u64 {
     0
@@ -241,7 +246,10 @@ mod tests {
             (gateway.connect_timeout_s, gateway.head_timeout_s, gateway.idle_timeout_s),
             (connect_timeout_s(), head_timeout_s(), idle_timeout_s())
         );
-        assert_eq!(gateway.total_timeout_s, total_timeout_s(),);
+        assert_eq!(
+            (gateway.websocket_idle_timeout_s, gateway.total_timeout_s),
+            (websocket_idle_timeout_s(), total_timeout_s())
+        );
         assert_eq!(
             (gateway.receipt_timeout_s, gateway.closed_after_s, gateway.drain_timeout_s),
             (receipt_timeout_s(), closed_after_s(), drain_timeout_s())

@@ -112,6 +112,7 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
     config.connect_timeout = Duration::from_secs(section.connect_timeout_s);
     config.head_timeout = Duration::from_secs(section.head_timeout_s);
     config.idle_timeout = Duration::from_secs(section.idle_timeout_s);
+    config.websocket_idle_timeout = Duration::from_secs(section.websocket_idle_timeout_s);
     config.total_timeout =
         (section.total_timeout_s > 0).then(|| Duration::from_secs(section.total_timeout_s));
     config.receipt_timeout = Duration::from_secs(section.receipt_timeout_s);

@@ -9,7 +9,7 @@ use indelible_os::clock::Utc;
 use indelible_record::canonical::INTEGER_MAX;
 use indelible_record::commitment::{Commitment, from_hex};
 use indelible_record::entry::{self, Entry, Param, Side, Source, event_type};
-use indelible_record::event::{Answer, End, Facts, Private, Start};
+use indelible_record::event::{Answer, Conversation, End, Facts, Private, Start};
 use indelible_record::identity;
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError};
@@ -69,6 +69,10 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
         entry.output = Some(side(output, kind, end.output_partial));
     }
     apply_answer(&mut clear, entry, &end.answer);
+    if let Some(conversation) = &end.websocket {
+        let detail = entry.detail.get_or_insert_default();
+        detail.insert("websocket".to_owned(), counted(conversation));
+    }
     if entry.output.as_ref().is_some_and(|output| output.bytes != end.delivered_bytes) {
         let detail = entry.detail.get_or_insert_default();
         detail.insert("delivered_bytes".to_owned(), end.delivered_bytes.min(INTEGER_MAX).into());
@@ -177,6 +181,22 @@ impl Clear<'_> {
         let shown = names.iter().take(NAMES_MAX).enumerate();
         shown.filter_map(|(n, name)| self.field(&format!("{list}.{n}"), Some(name))).collect()
     }
+}
+
+/// A conversation, as `detail.websocket` has it.
+fn counted(conversation: &Conversation) -> serde_json::Value {
+    let mut counted = serde_json::Map::new();
+    counted.insert("client_messages".to_owned(), conversation.client_messages.min(INTEGER_MAX).into());
+    counted.insert("server_messages".to_owned(), conversation.server_messages.min(INTEGER_MAX).into());
+    for (name, code) in
+        [("client_close", conversation.client_close), ("server_close", conversation.server_close)]
+    {
+        counted.extend(code.map(|code| (name.to_owned(), code.into())));
+    }
+    if conversation.unreadable {
+        counted.insert("unreadable".to_owned(), true.into());
+    }
+    counted.into()
 }
 
 fn event_type_of(operation: &str) -> &'static str {

@@ -10,7 +10,7 @@ use indelible_ledger::{Hash, leaf_hash};
 use indelible_os::durable::FsDir;
 use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
-use indelible_record::event::Private;
+use indelible_record::event::{PieceMeta, Private};
 use indelible_record::payload;
 use indelible_spool::Role;
 use indelible_spool::frame::Kind;
@@ -59,6 +59,8 @@ pub struct FoundPart {
     pub stream: Stream,
     /// What the entry may not name, where the part has it.
     pub private: Option<Private>,
+    /// What stands before a piece of a conversation.
+    pub meta: PieceMeta,
     /// Bytes of the body.
     pub bytes: Vec<u8>,
 }
@@ -74,6 +76,8 @@ pub struct Payload {
     pub start: Private,
     /// What was known at the end.
     pub end: Private,
+    /// What stands before the pieces of a conversation, in the order in which they were written.
+    pub pieces: Vec<(Stream, PieceMeta)>,
 }
 
 impl Payload {
@@ -176,6 +180,7 @@ impl WalReader {
             Record::Entry { origin, event_id, part, .. } => (*origin, *event_id, Stream::Output, *part),
             _ => return Ok(None),
         };
+        let is_piece = matches!(record, Record::Part { .. });
         if owner != event_id || part.is_empty() {
             return Ok(None);
         }
@@ -186,10 +191,15 @@ impl WalReader {
         let plain = seal::open(&key, &part_context(tenant, event_id, origin), part)?;
         let damaged = |source| CollectorError::Io { path: self.path.join(&name), source };
         let (meta, piece) = payload::split(&plain).map_err(damaged)?;
-        let private = (!meta.is_empty())
-            .then(|| serde_json::from_slice(meta).map_err(|error| damaged(std::io::Error::other(error))))
-            .transpose()?;
-        Ok(Some(FoundPart { stream, private, bytes: payload::unpack(piece).map_err(damaged)? }))
+        let malformed = |error| damaged(std::io::Error::other(error));
+        let (mut private, mut before) = (None, PieceMeta::default());
+        match meta {
+            [] => {}
+            _ if is_piece => before = serde_json::from_slice(meta).map_err(malformed)?,
+            _ => private = serde_json::from_slice(meta).map_err(malformed)?,
+        }
+        let bytes = payload::unpack(piece).map_err(damaged)?;
+        Ok(Some(FoundPart { stream, private, meta: before, bytes }))
     }
 
     /// The whole payload of an entry.
@@ -202,6 +212,9 @@ impl WalReader {
             match part.stream {
                 Stream::Input => payload.request.extend_from_slice(&part.bytes),
                 Stream::Output => payload.response.extend_from_slice(&part.bytes),
+            }
+            if part.meta != PieceMeta::default() {
+                payload.pieces.push((part.stream, part.meta));
             }
             if n == 0 {
                 payload.start = part.private.unwrap_or_default();

@@ -84,6 +84,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// Between two pieces of the upstream's answer, or of a request.
     pub idle_timeout: Duration,
+    /// Between two messages of a WebSocket, from whichever side.
+    pub websocket_idle_timeout: Duration,
     /// From accepting a request to the last byte of its answer; `None`: as long as it takes.
     pub total_timeout: Option<Duration>,
     /// Until a `receipt` answer gives up waiting for the collector.
@@ -150,6 +152,7 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
+            websocket_idle_timeout: Duration::from_secs(3600),
             total_timeout: None,
             receipt_timeout: Duration::from_secs(30),
             closed_after: Duration::from_secs(60),

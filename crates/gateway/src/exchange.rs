@@ -54,7 +54,8 @@ impl Outcome {
         Self { status, error_type: Some(error_type), error: Some(error.to_string()) }
     }
 
-    fn hung_up() -> Self {
+    /// The client went away.
+    pub(crate) fn hung_up() -> Self {
         Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
     }
 
@@ -269,6 +270,7 @@ impl Exchange {
         private.input = self.input.take().map(Committer::finish);
         private.output = Some(self.output.clone().finish());
         let end = End {
+            websocket: None,
             start_seq,
             time: clock::now().0,
             status: outcome.status,
@@ -288,10 +290,42 @@ impl Exchange {
         Ok(self.recorder.wait(self.mode, seq))
     }
 
+    /// Hands the record over, for what follows the head is no body. Whoever takes it writes its end.
+    pub(crate) fn hand_over(&mut self) -> HandedOver {
+        self.finished = true;
+        HandedOver {
+            recorder: self.recorder.clone(),
+            start_seq: self.start_seq,
+            event_id: self.event_id,
+            mode: self.mode,
+            accepted: self.accepted,
+            http_status: self.http_status,
+            // A request that may be handed over was not read whole: see `expect_input`.
+            input: self.input.take().unwrap_or_else(|| self.output.clone()),
+            output: self.output.clone(),
+            private: std::mem::take(&mut self.private),
+            underway: self.recorder.running().enter(),
+        }
+    }
+
     /// Status code of the answer, once its head is known.
     pub fn http_status(&self) -> Option<u16> {
         self.http_status
     }
+}
+
+/// A record that someone else brings to its end.
+pub(crate) struct HandedOver {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) start_seq: Option<u64>,
+    pub(crate) event_id: Uuid,
+    pub(crate) mode: Mode,
+    pub(crate) accepted: Instant,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) input: Committer,
+    pub(crate) output: Committer,
+    pub(crate) private: Private,
+    pub(crate) underway: Underway,
 }
 
 /// Whoever holds this is bringing the request to its end; dropping it ends the request.

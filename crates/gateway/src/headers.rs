@@ -43,6 +43,8 @@ const KEPT_OF_REQUESTS: &[&str] = &[
     "openai-organization",
     "openai-project",
     "openai-version",
+    "sec-websocket-extensions",
+    "sec-websocket-version",
     "traceparent",
     "tracestate",
     "transfer-encoding",
@@ -85,6 +87,7 @@ const KEPT_OF_RESPONSES: &[&str] = &[
     "openai-version",
     "request-id",
     "retry-after",
+    "sec-websocket-extensions",
     "server",
     "traceparent",
     "tracestate",
@@ -270,10 +273,11 @@ fn is_lower_hex(text: &str, digits: usize) -> bool {
 /// key of the deployment. A bare hash would let anyone with the ledger try keys, of which many are short
 /// words.
 pub(crate) fn api_key_id(headers: &HeaderMap, key: &[u8; 32]) -> Option<String> {
-    let api_key = bearer(headers).or_else(|| {
+    let named = || {
         let names = ["x-api-key", "api-key", "x-goog-api-key"].map(HeaderName::from_static);
         names.iter().find_map(|name| credential(headers.get(name)?.as_bytes()))
-    })?;
+    };
+    let api_key = bearer(headers).or_else(named).or_else(|| subprotocol_key(headers))?;
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), api_key);
     let mut id = String::from("k:");
     for byte in &tag.as_ref()[..KEY_ID_BYTES] {
@@ -287,6 +291,16 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, rest) = value.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| credential(rest)).flatten()
+}
+
+/// A browser cannot set headers of a WebSocket: OpenAI's Realtime takes the key among the subprotocols, which is
+/// why those are not kept ("Realtime API with WebSockets", platform.openai.com/docs).
+fn subprotocol_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let values =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let mut protocols = values.flat_map(|value| value.split(','));
+    protocols
+        .find_map(|protocol| credential(protocol.trim().strip_prefix("openai-insecure-api-key.")?.as_bytes()))
 }
 
 fn credential(value: &[u8]) -> Option<&[u8]> {

@@ -3,6 +3,7 @@
 //! * [`proxy`]: one request on its way: read, recorded, forwarded, answered
 //! * [`exchange`]: the record of one request, from its start frame to its one terminal frame
 //! * `body`: the response on its way to the client, and the request on its way to the model server
+//! * `socket`: WebSockets, from the handshake on
 //! * [`recorder`]: the spool as a request sees it: modes, fail modes, gaps
 //! * `hop`: headers of one connection; `limits`: how long a request may take
 //! * `running`: what is under way, waited for at shutdown
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod recorder;
 mod running;
 pub mod ship;
+mod socket;
 
 pub use config::{Config, FailMode, Mode, Route};
 pub use gateway::{Gateway, GatewayError};

@@ -8,6 +8,7 @@ use crate::headers;
 use crate::hop;
 use crate::limits::{Late, Limits};
 use crate::recorder::{Recorder, Refused, Wait};
+use crate::socket::Handshake;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -52,6 +53,8 @@ struct Inbound {
     /// `None`: all of it was read.
     rest: Option<Incoming>,
     problem: Option<Problem>,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
 }
 
 impl Proxy {
@@ -59,7 +62,7 @@ impl Proxy {
     pub(crate) async fn handle(
         self: Arc<Self>,
         peer: Peer,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let accepted = Instant::now();
         let event_id = Uuid::now_v7();
@@ -75,7 +78,8 @@ impl Proxy {
             );
         };
         let limits = Limits::new(&self.config, accepted);
-        let inbound = self.read_request(request, &limits).await;
+        let handshake = Handshake::of(&mut request);
+        let inbound = Inbound { handshake, ..self.read_request(request, &limits).await };
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
         let (start, committer) = match self.describe(route, &peer, &inbound, operation) {
             Ok(described) => described,
@@ -126,7 +130,14 @@ impl Proxy {
         let max = self.config.request_max_bytes;
         if body.size_hint().lower() > max {
             let problem = Problem::too_large(max);
-            return Inbound { head, read: Bytes::new(), trailers: None, rest: None, problem: Some(problem) };
+            return Inbound {
+                head,
+                read: Bytes::new(),
+                trailers: None,
+                rest: None,
+                problem: Some(problem),
+                handshake: None,
+            };
         }
         // The common case: the whole body in one frame, which is then not copied.
         let mut first = Bytes::new();
@@ -171,7 +182,7 @@ impl Proxy {
             problem = Some(Problem::too_large(max));
             ended = true;
         }
-        Inbound { head, read, trailers, rest: (!ended).then_some(body), problem }
+        Inbound { head, read, trailers, rest: (!ended).then_some(body), problem, handshake: None }
     }
 
     /// What the start record says. The committer is for a body that was not read whole.
@@ -191,11 +202,11 @@ impl Proxy {
         let mut committer = Committer::new(random()?);
         committer.update(&inbound.read);
         let (input, rest) = match (&inbound.rest, &inbound.problem) {
-            (None, None) => (Some(committer.finish()), None),
+            (None, None) if inbound.handshake.is_none() => (Some(committer.finish()), None),
             _ => (None, Some(committer)),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let start = Start {
+        let mut start = Start {
             tenant: route.tenant.clone(),
             time: clock::now().0,
             facts: Facts {
@@ -227,6 +238,9 @@ impl Proxy {
                 ..Private::default()
             },
         };
+        if let Some(handshake) = &inbound.handshake {
+            handshake.describe(&mut start, head.uri.query());
+        }
         Ok((start, rest))
     }
 
@@ -260,6 +274,13 @@ impl Proxy {
         };
         let mut headers = inbound.head.headers;
         hop::strip_request(&mut headers);
+        if let Some(handshake) = &inbound.handshake {
+            handshake.ask(&mut headers);
+            // Nothing follows, unless it is agreed to; then what follows is recorded until it ends.
+            if inbound.rest.is_none() {
+                recording.lock().input_ended();
+            }
+        }
         let body = match inbound.rest {
             Some(rest) => {
                 let left = self.config.request_max_bytes.saturating_sub(inbound.read.len() as u64);
@@ -291,7 +312,40 @@ impl Proxy {
             }
             Err(late) => return self.refuse(recording, Problem::late(late)).await,
         };
-        self.relay(answer, recording, limits).await
+        match inbound.handshake {
+            _ if answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
+                self.relay(answer, recording, limits).await
+            }
+            Some(handshake) if Handshake::is_agreed(&answer) => {
+                self.switch(handshake, answer, recording, limits).await
+            }
+            _ => self.refuse(recording, Problem::unasked_switch()).await,
+        }
+    }
+
+    /// Answers a handshake that the model server agreed to. What both say from then on passes by itself.
+    async fn switch(
+        &self,
+        handshake: Handshake,
+        answer: Response<Incoming>,
+        recording: Recording,
+        limits: &Limits,
+    ) -> Response<ResponseBody> {
+        let event_id = recording.lock().event_id();
+        recording.lock().head(answer.status().as_u16(), answer.headers());
+        let started = recording.lock().wait_for_start();
+        if let Err(problem) = settled(started).await {
+            return self.refuse(recording, problem).await;
+        }
+        let mut response = Response::new(ResponseBody::Own(None));
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = answer.headers().clone();
+        hop::strip(response.headers_mut());
+        response.headers_mut().insert(EVENT_ID_HEADER, event_id_value(event_id));
+        let handed = recording.lock().hand_over();
+        let idle = self.config.websocket_idle_timeout;
+        handshake.follow(answer, response.headers_mut(), handed, *limits, idle);
+        response
     }
 
     /// Passes the model server's answer on.
@@ -410,6 +464,15 @@ impl Problem {
         };
         let error = format!("the model server gave no answer: {words}");
         Self { status: code, outcome: Outcome::failed(status, word, error), hint }
+    }
+
+    fn unasked_switch() -> Self {
+        let error = "the model server switched to a protocol that it was not asked for";
+        Self {
+            status: StatusCode::BAD_GATEWAY,
+            outcome: Outcome::failed(Status::UpstreamError, "unasked_upgrade", error),
+            hint: "what is passed on is HTTP, and WebSockets that the client asks for",
+        }
     }
 
     fn late(late: Late) -> Self {

@@ -254,7 +254,7 @@ fn leave_out(private: &mut Private, bytes: usize) {
 }
 
 /// Our own plain structs: they have no map keys that are not strings, the one thing that could fail.
-fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     #[allow(clippy::unwrap_used)]
     serde_json::to_vec(value).unwrap()
 }

@@ -45,6 +45,14 @@ impl Underway {
     pub(crate) fn is_cut(&self) -> bool {
         *self.0.borrow()
     }
+
+    /// Waits until time is up.
+    pub(crate) async fn cut(&mut self) {
+        // An error would mean that nobody is left to say so.
+        if self.0.wait_for(|cut| *cut).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -56,11 +64,13 @@ mod tests {
     async fn idle_waits_for_all_and_each_is_told_when_time_is_up() {
         let running = Running::new();
         running.idle().await;
-        let (first, second) = (running.enter(), running.enter());
+        let (mut first, second) = (running.enter(), running.enter());
         assert_eq!(running.count(), 2);
         assert!(tokio::time::timeout(Duration::from_millis(10), running.idle()).await.is_err());
         assert!(!first.is_cut());
+        assert!(tokio::time::timeout(Duration::from_millis(10), first.cut()).await.is_err());
         running.cut();
+        first.cut().await;
         assert!(first.is_cut() && second.is_cut() && running.enter().is_cut());
         drop((first, second));
         running.idle().await;
