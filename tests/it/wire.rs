@@ -12,6 +12,7 @@ mod large;
 mod looks;
 mod shutdown;
 mod streams;
+mod websocket;
 
 use crate::common::*;
 use crate::kill::TwoMachines;
