@@ -55,6 +55,12 @@ pub(crate) struct GatewaySection {
     pub(crate) closed_after_s: u64,
     #[serde(default = "drain_timeout_s")]
     pub(crate) drain_timeout_s: u64,
+    #[serde(default = "hangup_drains_max")]
+    pub(crate) hangup_drains_max: usize,
+    #[serde(default = "hangup_drain_max_bytes")]
+    pub(crate) hangup_drain_max_bytes: u64,
+    #[serde(default = "hangup_drain_max_s")]
+    pub(crate) hangup_drain_max_s: u64,
     pub(crate) collector: LinkSection,
     pub(crate) routes: Vec<RouteSection>,
 }
@@ -84,6 +90,15 @@ pub(crate) struct RouteSection {
     pub(crate) mode: ModeArg,
     #[serde(default = "fail_spool")]
     pub(crate) fail: FailArg,
+    #[serde(default = "hangup_cancel")]
+    pub(crate) on_hangup: OnHangupArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnHangupArg {
+    Cancel,
+    Drain,
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,6 +156,15 @@ fn closed_after_s() -> u64 {
 fn drain_timeout_s() -> u64 {
     30
 }
+fn hangup_drains_max() -> usize {
+    64
+}
+fn hangup_drain_max_bytes() -> u64 {
+    64 << 20
+}
+fn hangup_drain_max_s() -> u64 {
+    300
+}
 fn root() -> String {
     "/".to_owned()
 }
@@ -155,6 +179,9 @@ fn durable() -> ModeArg {
 }
 fn fail_spool() -> FailArg {
     FailArg::Spool
+}
+fn hangup_cancel() -> OnHangupArg {
+    OnHangupArg::Cancel
 }
 
 /// Reads the configuration file that `--config` names, or `indelible.toml`.
@@ -254,6 +281,11 @@ mod tests {
             (gateway.receipt_timeout_s, gateway.closed_after_s, gateway.drain_timeout_s),
             (receipt_timeout_s(), closed_after_s(), drain_timeout_s())
         );
+        assert_eq!(
+            (gateway.hangup_drains_max, gateway.hangup_drain_max_bytes, gateway.hangup_drain_max_s),
+            (hangup_drains_max(), hangup_drain_max_bytes(), hangup_drain_max_s())
+        );
+        assert_eq!(gateway.routes[0].on_hangup, hangup_cancel());
         assert_eq!(gateway.routes[0].mode, durable());
         assert_eq!(gateway.routes[0].fail, fail_spool());
         assert_eq!(file.collector.unwrap().listen, collector_listen());

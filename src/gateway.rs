@@ -1,12 +1,12 @@
 //! `indelible gateway`: the proxy by itself, shipping to a collector elsewhere.
 
 use crate::cli::{Common, FailArg, ModeArg, Serve};
-use crate::config::{self, GatewaySection};
+use crate::config::{self, GatewaySection, OnHangupArg};
 use crate::failure::{Failure, Outcome};
 use crate::shutdown::Signals;
 use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::HttpLink;
-use indelible_gateway::{Config, FailMode, Gateway, GatewayError, Mode, Route};
+use indelible_gateway::{Config, FailMode, Gateway, GatewayError, Mode, OnHangup, Route};
 use indelible_net::client::{self, Settings};
 use indelible_net::server;
 use indelible_net::tls::{self, Identity};
@@ -98,6 +98,10 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
                 provider: route.provider.clone(),
                 mode: mode(route.mode),
                 fail: fail(route.fail),
+                on_hangup: match route.on_hangup {
+                    OnHangupArg::Cancel => OnHangup::Cancel,
+                    OnHangupArg::Drain => OnHangup::Drain,
+                },
             })
         })
         .collect::<Result<_, Failure>>()?;
@@ -118,6 +122,9 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
     config.receipt_timeout = Duration::from_secs(section.receipt_timeout_s);
     config.closed_after = Duration::from_secs(section.closed_after_s);
     config.drain_timeout = Duration::from_secs(section.drain_timeout_s);
+    config.hangup_drains_max = section.hangup_drains_max;
+    config.hangup_drain_max_bytes = section.hangup_drain_max_bytes;
+    config.hangup_drain_max_time = Duration::from_secs(section.hangup_drain_max_s);
     Ok(config)
 }
 

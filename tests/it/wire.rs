@@ -6,6 +6,7 @@
 
 mod connections;
 mod ends;
+mod hangup;
 mod http2;
 mod identity;
 mod large;

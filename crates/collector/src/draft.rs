@@ -60,6 +60,9 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
     entry.ttft_ms = count(end.ttft_us.map(|us| us / 1000));
     let mut clear = Clear { vault, tenant: &entry.tenant_id.clone(), private };
     entry.error_type = clear.field("error_type", end.error_type.as_deref());
+    if let Some(hangup) = clear.field("hangup", end.hangup.as_deref()) {
+        entry.detail.get_or_insert_default().insert("hangup".to_owned(), hangup.into());
+    }
     if let Some(input) = &end.private.input {
         let kind = end.private.input_type.as_deref();
         entry.input = Some(side(input, kind, end.input_partial));

@@ -3,6 +3,7 @@
 //! Frames pass as they come. The response's last byte, or its end where the length is not known, waits
 //! until the terminal record is what the route's mode promises (invariant 2).
 
+use crate::drain::{Drains, Rest};
 use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
 use crate::limits::{Late, Limits};
 use crate::recorder::Wait;
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use indelible_record::entry::Status;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -122,8 +124,11 @@ pub(crate) enum ResponseBody {
 
 /// Passes a model server's response on.
 pub(crate) struct Relay {
-    inner: Incoming,
+    /// `None`: handed on, as this was dropped.
+    inner: Option<Incoming>,
     recording: Recording,
+    /// For what is left when the client hangs up, where the route wants it.
+    drains: Option<Arc<Drains>>,
     /// Bytes still to come, where the head said how many.
     left: Option<u64>,
     limits: Limits,
@@ -147,11 +152,17 @@ enum Last {
 }
 
 impl Relay {
-    pub(crate) fn new(inner: Incoming, recording: Recording, limits: Limits) -> Self {
+    pub(crate) fn new(
+        inner: Incoming,
+        recording: Recording,
+        limits: Limits,
+        drains: Option<Arc<Drains>>,
+    ) -> Self {
         Self {
             left: inner.size_hint().exact(),
-            inner,
+            inner: Some(inner),
             recording,
+            drains,
             limits,
             last_activity: Instant::now(),
             timer: Box::pin(tokio::time::sleep(limits.idle)),
@@ -237,7 +248,8 @@ impl Relay {
     }
 
     fn poll_flowing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let Some(inner) = &mut self.inner else { return Poll::Pending };
+        match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.take_frame(frame)),
             Poll::Ready(Some(Err(error))) => {
                 let outcome = Outcome::failed(Status::UpstreamError, "upstream_broke_off", &error);
@@ -286,6 +298,16 @@ impl Relay {
                 State::Releasing(Last::Error(error)) => return Poll::Ready(Some(Err(error))),
                 State::Releasing(Last::End) => return Poll::Ready(None),
             }
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Flowing)
+            && let (Some(drains), Some(inner)) = (self.drains.take(), self.inner.take())
+        {
+            drains.take_over(Rest::Body(inner), self.recording.take());
         }
     }
 }

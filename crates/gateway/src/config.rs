@@ -31,6 +31,16 @@ pub enum FailMode {
     Open,
 }
 
+/// What becomes of an answer whose client hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHangup {
+    /// The model server is hung up on, too, and stops generating. The default.
+    Cancel,
+    /// The rest is read and recorded, so that the record has the true usage. Within bounds:
+    /// [`Config::hangup_drains_max`] and those behind it.
+    Drain,
+}
+
 /// Where a model server is.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -61,6 +71,8 @@ pub struct Route {
     pub mode: Mode,
     /// What happens when the spool is full.
     pub fail: FailMode,
+    /// What happens when a client hangs up.
+    pub on_hangup: OnHangup,
 }
 
 /// How a gateway is set up.
@@ -94,6 +106,12 @@ pub struct Config {
     pub closed_after: Duration,
     /// How long running requests may take to end at shutdown.
     pub drain_timeout: Duration,
+    /// Most answers that are drained at once for clients that hung up.
+    pub hangup_drains_max: usize,
+    /// Most bytes that are read of each.
+    pub hangup_drain_max_bytes: u64,
+    /// Longest time that each may take.
+    pub hangup_drain_max_time: Duration,
 }
 
 impl Upstream {
@@ -147,6 +165,7 @@ impl Config {
                 provider: None,
                 mode: Mode::Durable,
                 fail: FailMode::Spool,
+                on_hangup: OnHangup::Cancel,
             }],
             request_max_bytes: 2 << 30,
             connect_timeout: Duration::from_secs(10),
@@ -157,6 +176,9 @@ impl Config {
             receipt_timeout: Duration::from_secs(30),
             closed_after: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            hangup_drains_max: 64,
+            hangup_drain_max_bytes: 64 << 20,
+            hangup_drain_max_time: Duration::from_secs(300),
         }
     }
 

@@ -96,6 +96,8 @@ pub struct Exchange {
     delivered: u64,
     answer: Option<AnswerReader>,
     private: Private,
+    /// What became of the answer once its client had hung up, and whether it came whole.
+    hangup: Option<(&'static str, bool)>,
     finished: bool,
     underway: Underway,
 }
@@ -130,6 +132,7 @@ impl Exchange {
             delivered: 0,
             answer: None,
             private: Private::default(),
+            hangup: None,
             finished: false,
         }
     }
@@ -255,6 +258,21 @@ impl Exchange {
         self.delivered += bytes;
     }
 
+    /// The client hung up, and that is what became of the rest of its answer.
+    pub(crate) fn hung_up(&mut self, what: &'static str, whole: bool) {
+        self.hangup = Some((what, whole));
+    }
+
+    /// Whether the answer said itself that it is over.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.answer.as_ref().is_some_and(AnswerReader::saw_end)
+    }
+
+    /// For whoever has to know that time is up.
+    pub(crate) fn underway(&self) -> Underway {
+        self.recorder.running().enter()
+    }
+
     /// Writes the terminal frame; says what has to happen before the last byte may go out.
     pub fn finish(&mut self, outcome: Outcome) -> Result<Wait, LogError> {
         if self.finished {
@@ -262,7 +280,8 @@ impl Exchange {
         }
         self.finished = true;
         let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
-        let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
+        let whole = matches!(outcome.error_type, None | Some("http_error"))
+            || self.hangup.is_some_and(|(_, whole)| whole);
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();
         let mut private = std::mem::take(&mut self.private);
         private.error = outcome.error;
@@ -271,6 +290,7 @@ impl Exchange {
         private.output = Some(self.output.clone().finish());
         let end = End {
             websocket: None,
+            hangup: self.hangup.map(|(what, _)| what.to_owned()),
             start_seq,
             time: clock::now().0,
             status: outcome.status,
@@ -280,7 +300,7 @@ impl Exchange {
             ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
             delivered_bytes: self.delivered,
             input_partial: self.input_partial,
-            output_partial: broken_off && self.http_status.is_some() && !self.own_answer,
+            output_partial: !whole && self.http_status.is_some() && !self.own_answer,
             answer,
             private,
         };
@@ -331,12 +351,19 @@ pub(crate) struct HandedOver {
 /// Whoever holds this is bringing the request to its end; dropping it ends the request.
 pub struct Recording {
     shared: Arc<Mutex<Exchange>>,
+    /// Someone else is in charge now.
+    handed_on: bool,
 }
 
 impl Recording {
     /// Takes charge of a request.
     pub fn new(exchange: Exchange) -> Self {
-        Self { shared: Arc::new(Mutex::new(exchange)) }
+        Self { shared: Arc::new(Mutex::new(exchange)), handed_on: false }
+    }
+
+    /// Hands the charge on; what is left here ends nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { shared: self.shared.clone(), handed_on: std::mem::replace(&mut self.handed_on, true) }
     }
 
     /// The request's record.
@@ -363,12 +390,15 @@ impl SharedExchange {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        if self.handed_on {
+            return;
+        }
         let mut exchange = self.lock();
         if exchange.finished {
             return;
         }
         // A client that has read `data: [DONE]` has the whole answer; many hang up right there.
-        let whole = exchange.answer.as_ref().is_some_and(AnswerReader::saw_end);
+        let whole = exchange.hangup.is_none() && exchange.is_whole();
         let outcome = match whole {
             true => Outcome::passed(exchange.http_status),
             false if exchange.underway.is_cut() => Outcome::stopped(),

@@ -3,6 +3,7 @@
 use crate::Mode;
 use crate::body::ResponseBody;
 use crate::config::Config;
+use crate::drain::Drains;
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
 use crate::ship::{Link, Shipper, parse_acked};
@@ -115,7 +116,8 @@ impl Gateway {
             http2_only: false,
         })?;
         let tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(keep_house(recorder.clone()))];
-        Ok(Self { proxy: Arc::new(Proxy { config, recorder, client }), tasks, _lock: lock })
+        let drains = Arc::new(Drains::new(&config));
+        Ok(Self { proxy: Arc::new(Proxy { config, recorder, client, drains }), tasks, _lock: lock })
     }
 
     /// Serves until `shutdown` is ready; then what is under way has the drain timeout to end by itself, and

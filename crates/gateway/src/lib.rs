@@ -6,7 +6,7 @@
 //! * `socket`: WebSockets, from the handshake on
 //! * [`recorder`]: the spool as a request sees it: modes, fail modes, gaps
 //! * `hop`: headers of one connection; `limits`: how long a request may take
-//! * `running`: what is under way, waited for at shutdown
+//! * `drain`: answers whose client hung up; `running`: what is under way, waited for at shutdown
 //! * [`ship`]: sending the spool to the collector
 //! * `dialect`, `headers`: reading captured bytes; they never touch the wire
 
@@ -15,6 +15,7 @@
 mod body;
 pub mod config;
 mod dialect;
+mod drain;
 pub mod exchange;
 mod gateway;
 mod headers;
@@ -26,5 +27,5 @@ mod running;
 pub mod ship;
 mod socket;
 
-pub use config::{Config, FailMode, Mode, Route};
+pub use config::{Config, FailMode, Mode, OnHangup, Route};
 pub use gateway::{Gateway, GatewayError};

@@ -1,8 +1,9 @@
 //! One request on its way: read, recorded, forwarded, answered.
 
 use crate::body::{FlowingRequest, Relay, RequestBody, ResponseBody};
-use crate::config::{Config, Route};
+use crate::config::{Config, OnHangup, Route};
 use crate::dialect::{self, RequestReader};
+use crate::drain::{self, Drains};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::hop;
@@ -35,6 +36,7 @@ pub struct Proxy {
     pub(crate) config: Config,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) client: HttpClient<RequestBody>,
+    pub(crate) drains: Arc<Drains>,
 }
 
 /// An answer that the gateway gives itself.
@@ -299,7 +301,11 @@ impl Proxy {
         *outbound.method_mut() = inbound.head.method;
         *outbound.uri_mut() = uri;
         *outbound.headers_mut() = headers;
-        let answer = match limits.head(self.client.request(outbound)).await {
+        let drains =
+            (route.on_hangup == OnHangup::Drain && inbound.handshake.is_none()).then(|| self.drains.clone());
+        let call = self.client.request(outbound);
+        let (answer, recording) = drain::head(call, recording, drains.clone(), limits).await;
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let input_failed = recording.lock().input_failed();
@@ -314,7 +320,7 @@ impl Proxy {
         };
         match inbound.handshake {
             _ if answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
-                self.relay(answer, recording, limits).await
+                self.relay(answer, recording, limits, drains).await
             }
             Some(handshake) if Handshake::is_agreed(&answer) => {
                 self.switch(handshake, answer, recording, limits).await
@@ -354,6 +360,7 @@ impl Proxy {
         answer: Response<Incoming>,
         recording: Recording,
         limits: &Limits,
+        drains: Option<Arc<Drains>>,
     ) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let event_id = recording.lock().event_id();
@@ -373,7 +380,7 @@ impl Proxy {
             }
             ResponseBody::Own(None)
         } else {
-            ResponseBody::Relayed(Box::new(Relay::new(body, recording, *limits)))
+            ResponseBody::Relayed(Box::new(Relay::new(body, recording, *limits, drains)))
         };
         Response::from_parts(head, body)
     }

@@ -166,6 +166,9 @@ pub struct End {
     pub output_partial: bool,
     /// What the answer says of itself.
     pub answer: Answer,
+    /// What became of the answer once its client had hung up, where the route drains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hangup: Option<String>,
     /// What was said after a WebSocket handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket: Option<Conversation>,
