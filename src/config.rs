@@ -92,6 +92,8 @@ pub(crate) struct RouteSection {
     pub(crate) fail: FailArg,
     #[serde(default = "hangup_cancel")]
     pub(crate) on_hangup: OnHangupArg,
+    #[serde(default)]
+    pub(crate) inject_usage: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -286,6 +288,7 @@ mod tests {
             (hangup_drains_max(), hangup_drain_max_bytes(), hangup_drain_max_s())
         );
         assert_eq!(gateway.routes[0].on_hangup, hangup_cancel());
+        assert!(!gateway.routes[0].inject_usage);
         assert_eq!(gateway.routes[0].mode, durable());
         assert_eq!(gateway.routes[0].fail, fail_spool());
         assert_eq!(file.collector.unwrap().listen, collector_listen());

@@ -102,6 +102,7 @@ fn from_section(section: &GatewaySection) -> Result<Config, Failure> {
                     OnHangupArg::Cancel => OnHangup::Cancel,
                     OnHangupArg::Drain => OnHangup::Drain,
                 },
+                inject_usage: route.inject_usage,
             })
         })
         .collect::<Result<_, Failure>>()?;

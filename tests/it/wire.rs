@@ -13,6 +13,7 @@ mod large;
 mod looks;
 mod shutdown;
 mod streams;
+mod usage;
 mod websocket;
 
 use crate::common::*;

@@ -13,10 +13,13 @@ use indelible_record::event::{Answer, Conversation, End, Facts, Private, Start};
 use indelible_record::identity;
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError};
+use serde_json::json;
 use uuid::Uuid;
 
 /// Most names in one entry's list, and most parameters.
 const NAMES_MAX: usize = 64;
+/// Most stretches of a body that an entry names.
+const WITHHELD_MAX: usize = 64;
 
 /// The subject of a call: its user, failing that its session, failing that a day of its route.
 pub fn subject_of(vault: &mut Vault, start: &Start, now: Utc) -> Result<SubjectRef, VaultError> {
@@ -47,6 +50,12 @@ pub fn from_start(
         ..Entry::default()
     };
     apply_facts(vault, &mut entry, &start.facts, private);
+    if let Some(rewrite) = &start.private.rewrite {
+        let name = clear_or_hashed(vault, &start.tenant, &rewrite.name);
+        let sent = side(&rewrite.sent, None, false);
+        let rewrite = json!({ "name": name, "sent": { "bytes": sent.bytes, "commitment": sent.commitment } });
+        entry.detail.get_or_insert_default().insert("rewrite".to_owned(), rewrite);
+    }
     entry.input =
         start.private.input.as_ref().map(|input| side(input, start.private.input_type.as_deref(), false));
     entry
@@ -72,6 +81,11 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
         entry.output = Some(side(output, kind, end.output_partial));
     }
     apply_answer(&mut clear, entry, &end.answer);
+    if !end.withheld.is_empty() {
+        let counts = end.withheld.iter().filter(|(at, len)| (*at).max(*len) <= INTEGER_MAX);
+        let stretches: Vec<_> = counts.take(WITHHELD_MAX).map(|(at, len)| json!([at, len])).collect();
+        entry.detail.get_or_insert_default().insert("withheld".to_owned(), stretches.into());
+    }
     if let Some(conversation) = &end.websocket {
         let detail = entry.detail.get_or_insert_default();
         detail.insert("websocket".to_owned(), counted(conversation));

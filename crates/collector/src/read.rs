@@ -81,6 +81,23 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// The request body as it was sent on, where it was changed.
+    pub fn sent(&self) -> Option<Vec<u8>> {
+        self.start.rewrite.as_ref()?.apply(&self.request)
+    }
+
+    /// Whether what was sent on is what the entry commits to; `true` where nothing was changed.
+    fn sent_matches(&self, entry: &Entry) -> bool {
+        let committed = entry.detail.as_ref().and_then(|detail| detail.get("rewrite"));
+        match (committed, &self.start.rewrite, self.sent()) {
+            (None, None, _) => true,
+            (Some(committed), Some(rewrite), Some(sent)) => {
+                committed["sent"]["commitment"] == rewrite.sent.to_text() && rewrite.sent.opens_to(&sent)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the bodies are what the entry commits to. `None`: the entry has no commitment.
     pub fn matches(&self, entry: &Entry) -> Option<bool> {
         let opens =
@@ -94,7 +111,7 @@ impl Payload {
         let response = opens(entry.output.as_ref(), self.end.output.as_ref(), &self.response);
         match (request, response) {
             (None, None) => None,
-            (a, b) => Some(a.unwrap_or(true) && b.unwrap_or(true)),
+            (a, b) => Some(a.unwrap_or(true) && b.unwrap_or(true) && self.sent_matches(entry)),
         }
     }
 }

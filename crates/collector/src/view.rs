@@ -26,6 +26,9 @@ pub fn full(found: &Found, level: &str, payload: Result<&Payload, String>) -> Va
             put(&mut request, "method", payload.start.method.clone());
             put(&mut request, "target", payload.start.target.clone());
             put(&mut request, "peer", payload.start.peer.clone());
+            if let Some(sent) = payload.sent() {
+                request.insert("sent".to_owned(), body(&sent).into());
+            }
             let mut response = body(&payload.response);
             response.insert("headers".to_owned(), headers(&payload.end));
             put(&mut response, "error", payload.end.error.clone());

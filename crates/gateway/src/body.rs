@@ -7,6 +7,7 @@ use crate::drain::{Drains, Rest};
 use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
 use crate::limits::{Late, Limits};
 use crate::recorder::Wait;
+use crate::usage::Strip;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -129,6 +130,12 @@ pub(crate) struct Relay {
     recording: Recording,
     /// For what is left when the client hangs up, where the route wants it.
     drains: Option<Arc<Drains>>,
+    /// What takes out of it what the client did not ask for.
+    strip: Option<Box<Strip>>,
+    /// What it had not passed when the answer ended.
+    rest: Option<Bytes>,
+    /// The connection had time for what was handed on before an error.
+    yielded: bool,
     /// Bytes still to come, where the head said how many.
     left: Option<u64>,
     limits: Limits,
@@ -157,12 +164,17 @@ impl Relay {
         recording: Recording,
         limits: Limits,
         drains: Option<Arc<Drains>>,
+        strip: Option<Box<Strip>>,
     ) -> Self {
         Self {
-            left: inner.size_hint().exact(),
+            // The length of what is left is not known beforehand.
+            left: inner.size_hint().exact().filter(|_| strip.is_none()),
             inner: Some(inner),
             recording,
             drains,
+            strip,
+            rest: None,
+            yielded: false,
             limits,
             last_activity: Instant::now(),
             timer: Box::pin(tokio::time::sleep(limits.idle)),
@@ -172,16 +184,26 @@ impl Relay {
 
     /// Writes the terminal record, and holds `last` until it is durable.
     fn settle(&mut self, outcome: Outcome, last: Last) {
-        let finished = self.recording.lock().finish(outcome);
+        self.rest = self.strip.as_mut().and_then(|strip| strip.rest());
+        let finished = {
+            let mut exchange = self.recording.lock();
+            exchange.delivered(self.rest.as_ref().map_or(0, |rest| rest.len() as u64));
+            exchange.finish(outcome)
+        };
         self.state = match finished {
             Ok(Wait::Ready) => State::Releasing(last),
             Ok(Wait::For(durable)) => {
                 self.timer.as_mut().reset((Instant::now() + self.limits.settle).into());
                 State::Holding(durable, last)
             }
-            // The client must not take an answer for whole that has no record.
-            Err(error) => State::Releasing(Last::Error(error.into())),
+            Err(error) => return self.withdraw(error),
         };
+    }
+
+    /// Ends an answer without what was held of it: the client must not take one for whole that has no record.
+    fn withdraw(&mut self, why: impl Into<BodyError>) {
+        self.rest = None;
+        self.state = State::Releasing(Last::Error(why.into()));
     }
 
     /// Ends an answer that took too long.
@@ -207,10 +229,17 @@ impl Relay {
             return None;
         };
         let len = data.len() as u64;
+        let stripped = self.strip.as_mut().map(|strip| strip.pass(data));
         let (recorded, status) = {
             let mut exchange = self.recording.lock();
             let recorded = exchange.output(data);
-            exchange.delivered(len);
+            exchange.delivered(match &stripped {
+                None => len,
+                Some(passed) => passed.as_ref().map_or(0, |passed| passed.len() as u64),
+            });
+            if let Some(strip) = &self.strip {
+                exchange.withheld(strip.taken());
+            }
             (recorded, exchange.http_status())
         };
         if let Err(error) = recorded {
@@ -225,7 +254,10 @@ impl Relay {
                 return None;
             }
         }
-        Some(frame)
+        match stripped {
+            None => Some(frame),
+            Some(passed) => passed.map(Frame::data),
+        }
     }
 
     /// Nothing comes: buffered output may be due, or the answer may be late.
@@ -281,22 +313,33 @@ impl Relay {
                 }
                 State::Holding(mut durable, last) => match Pin::new(&mut durable).poll(cx) {
                     Poll::Ready(Ok(())) => self.state = State::Releasing(last),
-                    Poll::Ready(Err(_)) => {
-                        self.state =
-                            State::Releasing(Last::Error("the record could not be made durable".into()));
-                    }
+                    Poll::Ready(Err(_)) => self.withdraw("the record could not be made durable"),
                     Poll::Pending => {
                         if self.timer.as_mut().poll(cx).is_pending() {
                             self.state = State::Holding(durable, last);
                             return Poll::Pending;
                         }
-                        self.state =
-                            State::Releasing(Last::Error("the record was not durable in time".into()));
+                        self.withdraw("the record was not durable in time");
                     }
                 },
-                State::Releasing(Last::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
-                State::Releasing(Last::Error(error)) => return Poll::Ready(Some(Err(error))),
-                State::Releasing(Last::End) => return Poll::Ready(None),
+                State::Releasing(last) => {
+                    if let Some(rest) = self.rest.take() {
+                        self.state = State::Releasing(last);
+                        return Poll::Ready(Some(Ok(Frame::data(rest))));
+                    }
+                    if matches!(last, Last::Error(_)) && !std::mem::replace(&mut self.yielded, true) {
+                        // An error ends the connection at once. What was handed on before it is flushed first
+                        // only while there is nothing to do.
+                        self.state = State::Releasing(last);
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(match last {
+                        Last::Frame(frame) => Some(Ok(frame)),
+                        Last::Error(error) => Some(Err(error)),
+                        Last::End => None,
+                    });
+                }
             }
         }
     }

@@ -73,6 +73,8 @@ pub struct Route {
     pub fail: FailMode,
     /// What happens when a client hangs up.
     pub on_hangup: OnHangup,
+    /// Ask for the usage of streams where the client left it open. Off by default: it changes requests.
+    pub inject_usage: bool,
 }
 
 /// How a gateway is set up.
@@ -166,6 +168,7 @@ impl Config {
                 mode: Mode::Durable,
                 fail: FailMode::Spool,
                 on_hangup: OnHangup::Cancel,
+                inject_usage: false,
             }],
             request_max_bytes: 2 << 30,
             connect_timeout: Duration::from_secs(10),

@@ -98,6 +98,8 @@ pub struct Exchange {
     private: Private,
     /// What became of the answer once its client had hung up, and whether it came whole.
     hangup: Option<(&'static str, bool)>,
+    /// Stretches of the answer that the client does not get.
+    withheld: Vec<(u64, u64)>,
     finished: bool,
     underway: Underway,
 }
@@ -133,6 +135,7 @@ impl Exchange {
             answer: None,
             private: Private::default(),
             hangup: None,
+            withheld: Vec::new(),
             finished: false,
         }
     }
@@ -263,6 +266,13 @@ impl Exchange {
         self.hangup = Some((what, whole));
     }
 
+    /// These stretches of the answer, as offset and length, were taken out of what the client gets.
+    pub(crate) fn withheld(&mut self, stretches: &[(u64, u64)]) {
+        if stretches != self.withheld {
+            self.withheld = stretches.to_vec();
+        }
+    }
+
     /// Whether the answer said itself that it is over.
     pub(crate) fn is_whole(&self) -> bool {
         self.answer.as_ref().is_some_and(AnswerReader::saw_end)
@@ -290,6 +300,7 @@ impl Exchange {
         private.output = Some(self.output.clone().finish());
         let end = End {
             websocket: None,
+            withheld: std::mem::take(&mut self.withheld),
             hangup: self.hangup.map(|(what, _)| what.to_owned()),
             start_seq,
             time: clock::now().0,

@@ -8,6 +8,7 @@
 //! * `hop`: headers of one connection; `limits`: how long a request may take
 //! * `drain`: answers whose client hung up; `running`: what is under way, waited for at shutdown
 //! * [`ship`]: sending the spool to the collector
+//! * `usage`: asking for token counts that the client left open, and taking them out again
 //! * `dialect`, `headers`: reading captured bytes; they never touch the wire
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod recorder;
 mod running;
 pub mod ship;
 mod socket;
+mod usage;
 
 pub use config::{Config, FailMode, Mode, OnHangup, Route};
 pub use gateway::{Gateway, GatewayError};

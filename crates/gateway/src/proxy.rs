@@ -10,6 +10,7 @@ use crate::hop;
 use crate::limits::{Late, Limits};
 use crate::recorder::{Recorder, Refused, Wait};
 use crate::socket::Handshake;
+use crate::usage::{self, Asking};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -57,6 +58,26 @@ struct Inbound {
     problem: Option<Problem>,
     /// It asks for a WebSocket.
     handshake: Option<Handshake>,
+    /// It is sent on with a change.
+    asking: Option<Asking>,
+}
+
+/// What happens to an answer besides passing.
+struct After {
+    /// The rest of it is read when the client hangs up.
+    drains: Option<Arc<Drains>>,
+    /// What the client did not ask for is taken out.
+    strips: bool,
+}
+
+impl Inbound {
+    /// The change that asks for usage, where the client left it open. Only a request that was read whole can be
+    /// changed.
+    fn asking(&self) -> Option<Asking> {
+        let whole = self.rest.is_none() && self.problem.is_none() && self.trailers.is_none();
+        // Without randomness the request fails right behind this.
+        whole.then(|| Asking::instead_of(&self.head, &self.read, random().ok()?)).flatten()
+    }
 }
 
 impl Proxy {
@@ -81,7 +102,10 @@ impl Proxy {
         };
         let limits = Limits::new(&self.config, accepted);
         let handshake = Handshake::of(&mut request);
-        let inbound = Inbound { handshake, ..self.read_request(request, &limits).await };
+        let mut inbound = Inbound { handshake, ..self.read_request(request, &limits).await };
+        if route.inject_usage {
+            inbound.asking = inbound.asking();
+        }
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
         let (start, committer) = match self.describe(route, &peer, &inbound, operation) {
             Ok(described) => described,
@@ -139,6 +163,7 @@ impl Proxy {
                 rest: None,
                 problem: Some(problem),
                 handshake: None,
+                asking: None,
             };
         }
         // The common case: the whole body in one frame, which is then not copied.
@@ -184,7 +209,15 @@ impl Proxy {
             problem = Some(Problem::too_large(max));
             ended = true;
         }
-        Inbound { head, read, trailers, rest: (!ended).then_some(body), problem, handshake: None }
+        Inbound {
+            head,
+            read,
+            trailers,
+            rest: (!ended).then_some(body),
+            problem,
+            handshake: None,
+            asking: None,
+        }
     }
 
     /// What the start record says. The committer is for a body that was not read whole.
@@ -236,6 +269,7 @@ impl Proxy {
                 headers: headers::kept_request_headers(&head.headers),
                 peer: Some(peer.address.to_string()),
                 input,
+                rewrite: inbound.asking.as_ref().map(|asking| asking.rewrite.clone()),
                 input_type: content_type.map(str::to_owned),
                 ..Private::default()
             },
@@ -283,10 +317,15 @@ impl Proxy {
                 recording.lock().input_ended();
             }
         }
+        let strips = inbound.asking.is_some();
+        let read = match inbound.asking {
+            Some(asking) => asking.send(&mut headers),
+            None => inbound.read,
+        };
         let body = match inbound.rest {
             Some(rest) => {
-                let left = self.config.request_max_bytes.saturating_sub(inbound.read.len() as u64);
-                RequestBody::Flowing(FlowingRequest::new(inbound.read, rest, recording.share(), left))
+                let left = self.config.request_max_bytes.saturating_sub(read.len() as u64);
+                RequestBody::Flowing(FlowingRequest::new(read, rest, recording.share(), left))
             }
             None => {
                 // Trailers stand behind chunks only, and only those that were announced.
@@ -294,7 +333,7 @@ impl Proxy {
                 if trailers.is_some() {
                     headers.remove(header::CONTENT_LENGTH);
                 }
-                RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read), trailers)
+                RequestBody::Whole((!read.is_empty()).then_some(read), trailers)
             }
         };
         let mut outbound = Request::new(body);
@@ -320,7 +359,7 @@ impl Proxy {
         };
         match inbound.handshake {
             _ if answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
-                self.relay(answer, recording, limits, drains).await
+                self.relay(answer, recording, limits, After { drains, strips }).await
             }
             Some(handshake) if Handshake::is_agreed(&answer) => {
                 self.switch(handshake, answer, recording, limits).await
@@ -360,7 +399,7 @@ impl Proxy {
         answer: Response<Incoming>,
         recording: Recording,
         limits: &Limits,
-        drains: Option<Arc<Drains>>,
+        after: After,
     ) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let event_id = recording.lock().event_id();
@@ -380,7 +419,8 @@ impl Proxy {
             }
             ResponseBody::Own(None)
         } else {
-            ResponseBody::Relayed(Box::new(Relay::new(body, recording, *limits, drains)))
+            let strip = after.strips.then(|| usage::strip(head.status, &mut head.headers)).flatten();
+            ResponseBody::Relayed(Box::new(Relay::new(body, recording, *limits, after.drains, strip)))
         };
         Response::from_parts(head, body)
     }

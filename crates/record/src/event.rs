@@ -103,6 +103,34 @@ pub struct Private {
     /// The usage object exactly as the model server sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// How the request was changed before it was sent on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+}
+
+/// A change that a source made to a request body before it sent it on: at an offset, some bytes were taken out
+/// and others put in. The body that the record has is the client's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// What for: `include_usage`.
+    pub name: String,
+    /// Offset in the client's body.
+    pub at: u64,
+    /// Bytes taken out there.
+    pub removed: u64,
+    /// What was put there.
+    pub inserted: String,
+    /// The commitment of the body as it was sent, with its salt.
+    pub sent: Commitment,
+}
+
+impl Rewrite {
+    /// The body as it was sent, of the client's; `None` where it does not fit.
+    pub fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let at = usize::try_from(self.at).ok()?;
+        let behind = at.checked_add(usize::try_from(self.removed).ok()?)?;
+        Some([body.get(..at)?, self.inserted.as_bytes(), body.get(behind..)?].concat())
+    }
 }
 
 /// When a stretch of one side of a conversation passed: how many bytes, and microseconds since the request was
@@ -166,6 +194,9 @@ pub struct End {
     pub output_partial: bool,
     /// What the answer says of itself.
     pub answer: Answer,
+    /// Stretches of the response body, as offset and length, that the client did not get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<(u64, u64)>,
     /// What became of the answer once its client had hung up, where the route drains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hangup: Option<String>,

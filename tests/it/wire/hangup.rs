@@ -91,6 +91,26 @@ fn an_answer_is_drained_when_the_client_hangs_up_before_its_head() {
 }
 
 #[test]
+fn a_client_that_hangs_up_after_the_last_event_leaves_nothing_to_drain() {
+    let (seen, noticed) = mpsc::sync_channel::<bool>(1);
+    let upstream = RawServer::start(move |stream| {
+        stream.write_all(&[HEAD, &chunk(FIRST), &chunk(REST)].concat()).unwrap();
+        // The end of the body never comes.
+        let _ = seen.send(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)));
+    });
+    let machines = machines(&upstream, "");
+    let _collector = machines.start_collector();
+    let gateway = machines.start_gateway();
+    let mut client = ask(&gateway, "req-had-all");
+    read_until(&mut client, b"[DONE]\n\n");
+    drop(client);
+    assert!(noticed.recv().unwrap(), "nobody waits for more");
+    let record = only(&machines.site, "req-had-all");
+    assert_eq!(record["entry"]["status"], "completed", "{:#}", record["entry"]);
+    assert!(record["entry"]["detail"]["hangup"].is_null(), "{:#}", record["entry"]);
+}
+
+#[test]
 fn what_is_drained_is_bounded_in_number_bytes_and_time() {
     let endless = || {
         RawServer::start(|stream| {

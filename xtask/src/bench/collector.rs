@@ -191,6 +191,7 @@ fn append_event(writer: &mut LogWriter, round: usize, event: usize) -> Outcome<(
     let meta = serde_json::to_vec(&start).map_err(|error| error.to_string())?;
     let start_seq = append(writer, Kind::Start, &id, &meta, &request)?;
     let end = End {
+        withheld: Vec::new(),
         hangup: None,
         websocket: None,
         start_seq,

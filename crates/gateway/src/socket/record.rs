@@ -188,6 +188,7 @@ impl SocketRecord {
             input_partial: !closed,
             output_partial: !closed,
             answer: Answer::default(),
+            withheld: Vec::new(),
             hangup: None,
             websocket: Some(Conversation {
                 client_messages: self.client.messages,
