@@ -150,7 +150,8 @@ impl Gateway {
             tokio::time::sleep(left).await;
             running.cut();
         };
-        server::serve(listener, tls, handler, shutdown, time_is_up()).await;
+        let write_timeout = self.proxy.config.idle_timeout;
+        server::serve(listener, tls, handler, write_timeout, shutdown, time_is_up()).await;
         // What has left HTTP behind, and what is drained for nobody, is no request of the server's any more.
         tokio::select! {
             () = running.idle() => {}

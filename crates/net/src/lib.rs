@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod patient;
 pub mod pki;
 pub mod server;
 pub mod tls;

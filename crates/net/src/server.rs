@@ -1,6 +1,7 @@
 //! Accepting connections, serving them, and draining in good order.
 
 use crate::NetError;
+use crate::patient::Patient;
 use crate::tls;
 use http::{Request, Response};
 use http_body::Body;
@@ -40,12 +41,13 @@ pub async fn bind(address: SocketAddr, with_tls: bool, insecure: bool) -> Result
     TcpListener::bind(address).await.map_err(|source| NetError::Bind { address, source })
 }
 
-/// Serves until `shutdown` is ready; then lets running requests end until `time_is_up`, which is polled
+/// Serves until `shutdown` is ready, and gives up on peers that take nothing for `write_timeout`; then lets running requests end until `time_is_up`, which is polled
 /// only then. When this returns, no connection is left but those that were upgraded.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     handler: H,
+    write_timeout: Duration,
     shutdown: impl Future<Output = ()>,
     time_is_up: impl Future<Output = ()>,
 ) where
@@ -80,6 +82,7 @@ pub async fn serve<H, F, B>(
         };
         // Frames must leave as they come; a socket that refuses is served all the same.
         let _ = stream.set_nodelay(true);
+        let stream = Patient::new(stream, write_timeout);
         let (http, handler, acceptor, watcher) =
             (http.clone(), handler.clone(), acceptor.clone(), graceful.watcher());
         connections.spawn(async move {

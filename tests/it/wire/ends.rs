@@ -141,6 +141,28 @@ fn a_client_that_takes_nothing_makes_the_upstream_wait_and_costs_little() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_for_ever_is_given_up() {
+    let (seen, noticed) = mpsc::sync_channel::<()>(1);
+    let upstream = RawServer::start(move |stream| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000000000\r\n\r\n";
+        stream.write_all(head).unwrap();
+        while stream.write_all(&[b'x'; 64 << 10]).is_ok() {}
+        let _ = seen.send(());
+    });
+    let machines = TwoMachines::with(&upstream.url, "idle_timeout_s = 1", "");
+    let _collector = machines.start_collector();
+    let gateway = machines.start_gateway();
+    let bytes = message("POST", CHAT, &[("X-Request-Id", "req-stuck")], &chat("x", true));
+    let _client = send(gateway.listen, &bytes);
+    noticed.recv().unwrap();
+    let record = only(&machines.site, "req-stuck");
+    let entry = &record["entry"];
+    assert_eq!((&entry["status"], &entry["error_type"]), (&json!("cancelled"), &json!("client_gone")));
+    assert_faithful(&record);
+}
+
+#[test]
 fn a_client_that_hangs_up_ends_its_record_at_once() {
     let model = ModelServer::start();
     let site = Site::new();
