@@ -51,6 +51,10 @@ pub(crate) struct GatewaySection {
     pub(crate) head_timeout_s: u64,
     #[serde(default = "idle_timeout_s")]
     pub(crate) idle_timeout_s: u64,
+    #[serde(default = "websocket_idle_timeout_s")]
+    pub(crate) websocket_idle_timeout_s: u64,
+    #[serde(default = "total_timeout_s")]
+    pub(crate) total_timeout_s: u64,
     #[serde(default = "receipt_timeout_s")]
     pub(crate) receipt_timeout_s: u64,
     #[serde(default = "closed_after_s")]
@@ -58,6 +62,12 @@ pub(crate) struct GatewaySection {
     #[serde(default = "drain_timeout_s")]
     pub(crate) drain_timeout_s: u64,
     pub(crate) threads: Option<NonZeroUsize>,
+    #[serde(default = "hangup_drains_max")]
+    pub(crate) hangup_drains_max: usize,
+    #[serde(default = "hangup_drain_max_bytes")]
+    pub(crate) hangup_drain_max_bytes: u64,
+    #[serde(default = "hangup_drain_max_s")]
+    pub(crate) hangup_drain_max_s: u64,
     pub(crate) collector: LinkSection,
     pub(crate) routes: Vec<RouteSection>,
 }
@@ -97,6 +107,17 @@ pub(crate) struct RouteSection {
     pub(crate) mode: ModeArg,
     #[serde(default = "fail_spool")]
     pub(crate) fail: FailArg,
+    #[serde(default = "hangup_cancel")]
+    pub(crate) on_hangup: OnHangupArg,
+    #[serde(default)]
+    pub(crate) inject_usage: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnHangupArg {
+    Cancel,
+    Drain,
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,6 +183,12 @@ fn head_timeout_s() -> u64 {
 fn idle_timeout_s() -> u64 {
     300
 }
+fn websocket_idle_timeout_s() -> u64 {
+    3600
+}
+fn total_timeout_s() -> u64 {
+    0
+}
 fn receipt_timeout_s() -> u64 {
     30
 }
@@ -170,6 +197,15 @@ fn closed_after_s() -> u64 {
 }
 fn drain_timeout_s() -> u64 {
     30
+}
+fn hangup_drains_max() -> usize {
+    64
+}
+fn hangup_drain_max_bytes() -> u64 {
+    64 << 20
+}
+fn hangup_drain_max_s() -> u64 {
+    300
 }
 fn root() -> String {
     "/".to_owned()
@@ -185,6 +221,9 @@ fn durable() -> ModeArg {
 }
 fn fail_spool() -> FailArg {
     FailArg::Spool
+}
+fn hangup_cancel() -> OnHangupArg {
+    OnHangupArg::Cancel
 }
 
 /// A configuration, and the file that it was read from.
@@ -296,9 +335,19 @@ mod tests {
             (connect_timeout_s(), head_timeout_s(), idle_timeout_s())
         );
         assert_eq!(
+            (gateway.websocket_idle_timeout_s, gateway.total_timeout_s),
+            (websocket_idle_timeout_s(), total_timeout_s())
+        );
+        assert_eq!(
             (gateway.receipt_timeout_s, gateway.closed_after_s, gateway.drain_timeout_s),
             (receipt_timeout_s(), closed_after_s(), drain_timeout_s())
         );
+        assert_eq!(
+            (gateway.hangup_drains_max, gateway.hangup_drain_max_bytes, gateway.hangup_drain_max_s),
+            (hangup_drains_max(), hangup_drain_max_bytes(), hangup_drain_max_s())
+        );
+        assert_eq!(gateway.routes[0].on_hangup, hangup_cancel());
+        assert!(!gateway.routes[0].inject_usage);
         assert_eq!(gateway.routes[0].mode, durable());
         assert_eq!(gateway.routes[0].fail, fail_spool());
         let collector = file.collector.unwrap();

@@ -271,9 +271,19 @@ pub(crate) fn readable(record: &Value) -> String {
         let _ = writeln!(text, "payload: {why}");
         return text;
     }
-    for (title, side) in [("request", &payload["request"]), ("response", &payload["response"])] {
+    if let Some(messages) = payload["websocket"]["messages"].as_array() {
+        spoken(&mut text, messages);
+    }
+    let bodies = [("request", &payload["request"]), ("response", &payload["response"])];
+    // Of a conversation the bodies are frames, which are no text.
+    for (title, side) in bodies.into_iter().filter(|_| payload["websocket"].is_null()) {
         let body = side["text"].as_str().or(side["base64"].as_str()).unwrap_or_default();
         let _ = writeln!(text, "{title} ({} bytes)\n{}", side["bytes"], body.trim_end());
+    }
+    if payload["websocket"]["readable"] == false {
+        text.push_str(
+            "not all of it could be read as WebSocket frames: see --raw request and --raw response\n",
+        );
     }
     match payload["matches_commitments"].as_bool() {
         Some(true) => text.push_str("both bodies are what the entry commits to\n"),
@@ -281,6 +291,25 @@ pub(crate) fn readable(record: &Value) -> String {
         None => {}
     }
     text
+}
+
+/// A conversation, one message a line.
+fn spoken(text: &mut String, messages: &[Value]) {
+    for message in messages {
+        let word = |name: &str| message[name].as_str().unwrap_or_default();
+        let seconds = message["at_us"].as_u64().unwrap_or(0) as f64 / 1e6;
+        let code = message["code"].as_u64().map_or(String::new(), |code| format!("{code} "));
+        let broken = if message["partial"] == true { " (broken off)" } else { "" };
+        let said = message["text"].as_str().or(message["base64"].as_str()).unwrap_or(word("left_out"));
+        let _ = writeln!(
+            text,
+            "  {seconds:>10.6} s  {} {:<6} {:>7} bytes  {code}{}{broken}",
+            word("from"),
+            word("kind"),
+            message["bytes"].as_u64().unwrap_or(0),
+            said.trim_end()
+        );
+    }
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {

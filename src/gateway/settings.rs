@@ -5,13 +5,13 @@
 
 use super::{fail, mode};
 use crate::cli::Common;
-use crate::config::{self, GatewaySection, RouteSection};
+use crate::config::{self, GatewaySection, OnHangupArg, RouteSection};
 use crate::failure::Failure;
 use indelible_gateway::access::keys::digest_text;
 use indelible_gateway::access::{ApiKeys, Credential, Limits, ModelPattern};
 use indelible_gateway::config::{Upstream, default_threads};
 use indelible_gateway::ship::HttpLink;
-use indelible_gateway::{Config, Route};
+use indelible_gateway::{Config, OnHangup, Route};
 use indelible_net::client;
 use indelible_net::tls::Identity;
 use indelible_record::commitment::from_hex;
@@ -94,9 +94,15 @@ fn from_section(
     config.connect_timeout = Duration::from_secs(section.connect_timeout_s);
     config.head_timeout = Duration::from_secs(section.head_timeout_s);
     config.idle_timeout = Duration::from_secs(section.idle_timeout_s);
+    config.websocket_idle_timeout = Duration::from_secs(section.websocket_idle_timeout_s);
+    config.total_timeout =
+        (section.total_timeout_s > 0).then(|| Duration::from_secs(section.total_timeout_s));
     config.receipt_timeout = Duration::from_secs(section.receipt_timeout_s);
     config.closed_after = Duration::from_secs(section.closed_after_s);
     config.drain_timeout = Duration::from_secs(section.drain_timeout_s);
+    config.hangup_drains_max = section.hangup_drains_max;
+    config.hangup_drain_max_bytes = section.hangup_drain_max_bytes;
+    config.hangup_drain_max_time = Duration::from_secs(section.hangup_drain_max_s);
     config.threads = section.threads.map_or_else(default_threads, NonZeroUsize::get);
     Ok(config)
 }
@@ -124,6 +130,11 @@ fn route(section: &RouteSection, files: &mut Files) -> Result<Route, Failure> {
         },
         mode: mode(section.mode),
         fail: fail(section.fail),
+        on_hangup: match section.on_hangup {
+            OnHangupArg::Cancel => OnHangup::Cancel,
+            OnHangupArg::Drain => OnHangup::Drain,
+        },
+        inject_usage: section.inject_usage,
         ..Route::new(&section.name, upstream)
     })
 }

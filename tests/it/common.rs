@@ -217,6 +217,13 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// The most memory that the process ever had in use.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.listen)
     }
@@ -404,8 +411,19 @@ pub fn read_until(stream: &mut TcpStream, needle: &[u8]) -> Vec<u8> {
     got
 }
 
+/// Closes a connection with a reset instead of an end.
+pub fn reset(stream: &TcpStream) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = stream.try_clone().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        tokio::net::TcpStream::from_std(stream).unwrap().set_zero_linger().unwrap();
+    });
+    stream.shutdown(std::net::Shutdown::Both).unwrap();
+}
+
 /// Reads one request, its body by length or in chunks; `None` when it does not come whole.
-fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut got = Vec::new();
     let mut buffer = [0; 64 << 10];
     while !is_whole_request(&got) {

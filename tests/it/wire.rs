@@ -4,12 +4,25 @@
 //! streams held back, ends that leave no record (invariant 4), people, keys and prompts on a disk in the
 //! clear (invariants 8 and 12), looks that nobody can see afterwards (invariant 11).
 
+mod connections;
+mod ends;
+mod hangup;
+mod http2;
+mod identity;
+mod large;
+mod looks;
+mod shutdown;
+mod streams;
+mod usage;
+mod websocket;
+
 use crate::common::*;
 use crate::kill::TwoMachines;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 const CHAT: &str = "/v1/chat/completions";
 const MODEL: &str = "llama-3-8b-instruct";
@@ -465,276 +478,4 @@ fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
     assert_eq!(answer.status, 200);
     site.record(answer.event_id());
     assert_eq!(site.raw(answer.event_id(), "request"), body);
-}
-
-// --- who it was, and that nobody can read it off a disk --------------------------------------------------
-
-const USER: &str = "jane.doe@example.com";
-const API_KEY: &str = "sk-live-4f9a8b7c6d5e4f3a2b1c";
-const SECRET_PROMPT: &str = "the heliotrope ledger of Aunt Wilhelmina";
-
-fn personal(request_id: &str) -> Vec<u8> {
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("Authorization", &format!("Bearer {API_KEY}")),
-        ("X-User-Id", USER),
-        ("X-Session-Id", "session-7"),
-        ("X-Request-Id", request_id),
-        ("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-        ("X-App-Version", "1.2.3"),
-        ("X-Environment", "staging"),
-        ("X-Stainless-Retry-Count", "1"),
-    ];
-    let target = format!("{CHAT}?api_key={API_KEY}&v=1");
-    message("POST", &target, &headers, &chat(SECRET_PROMPT, false))
-}
-
-#[test]
-fn who_called_stands_in_the_entry_as_pseudonyms() {
-    let model = ModelServer::start();
-    let site = Site::new();
-    let up = site.up(&model.url, &[]);
-    let ids = ["req-1", "+49 170 1234567"].map(|id| request(up.listen, &personal(id)).event_id().to_owned());
-    let record = site.record(&ids[0]);
-    let entry = &record["entry"];
-    for (name, value) in [
-        ("session_id", "session-7"),
-        ("request_id", "req-1"),
-        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
-        ("span_id", "00f067aa0ba902b7"),
-        ("app_version", "1.2.3"),
-        ("environment", "staging"),
-        ("model", MODEL),
-        ("model_returned", MODEL),
-        ("usage_source", "provider"),
-    ] {
-        assert_eq!(entry[name], value, "{name}: {entry:#}");
-    }
-    assert_eq!(entry["attempt"], 2);
-    assert!(entry["subject_ref"].as_str().unwrap().starts_with("sub_"), "{entry:#}");
-    let key_id = entry["api_key_id"].as_str().unwrap();
-    assert!(key_id.starts_with("k:") && key_id.len() == 34, "{key_id}");
-    assert!(record["payload"]["request"]["target"].as_str().unwrap().ends_with("?api_key=REDACTED&v=1"));
-    assert_eq!(record["payload"]["originals"]["user_id"], USER, "who may read the payload may know");
-
-    let other = site.record(&ids[1]);
-    assert_eq!(other["entry"]["api_key_id"], entry["api_key_id"], "the same key has the same id");
-    assert_eq!(other["entry"]["subject_ref"], entry["subject_ref"]);
-    let hashed = other["entry"]["request_id"].as_str().unwrap();
-    assert!(hashed.starts_with("h:"), "a phone number does not stand in an entry: {hashed}");
-    assert_eq!(
-        site.shown("+49 170 1234567")[0]["entry"]["event_id"],
-        ids[1].as_str(),
-        "it is found all the same"
-    );
-
-    let entries = site.run(&["list", "--entries"]).stdout;
-    for personal in [USER, API_KEY, SECRET_PROMPT, "1234567", "127.0.0.1"] {
-        assert!(!text(&entries).contains(personal), "{personal} stands in an entry");
-    }
-}
-
-/// Nothing of a request or its answer stands in any file of the site: records, keys, spool, logs.
-fn assert_nothing_readable(site: &Site, answer: &Answer, when: &str) {
-    assert!(!grep(site.dir.path(), "INDELOG").is_empty(), "what does stand there is found");
-    let said: Value = serde_json::from_slice(&answer.body).unwrap();
-    let said = said["choices"][0]["message"]["content"].as_str().unwrap();
-    for needle in [API_KEY, SECRET_PROMPT, USER, said] {
-        let found = grep(site.dir.path(), needle);
-        assert!(found.is_empty(), "{when}: {needle:?} stands in {found:?}");
-    }
-}
-
-#[test]
-fn no_prompt_person_or_key_ever_stands_on_a_disk() {
-    let model = ModelServer::start();
-    let machines = TwoMachines::new(&model.url);
-    let site = &machines.site;
-    let mut gateway = machines.start_gateway();
-    let answer = request(gateway.listen, &personal("req-1"));
-    assert_eq!(answer.status, 200);
-    assert_nothing_readable(site, &answer, "in the spool");
-    let spooled = files_below(&site.dir.path().join("spool"));
-    assert!(!spooled.is_empty() && !spooled.iter().all(|path| std::fs::metadata(path).unwrap().len() < 500));
-    gateway.kill();
-    assert_nothing_readable(site, &answer, "after a crash");
-    let mut collector = machines.start_collector();
-    let mut gateway = machines.start_gateway();
-    let record = site.record(answer.event_id());
-    assert_eq!(record["payload"]["request"]["text"], text(&chat(SECRET_PROMPT, false)));
-    let _ = site.run(&["list", "--user", USER, "--purpose", SECRET_PROMPT]);
-    gateway.wait_shipped();
-    assert_nothing_readable(site, &answer, "at the collector");
-    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
-    assert_nothing_readable(site, &answer, "after a clean stop");
-}
-
-// --- looking at it --------------------------------------------------------------------------------------
-
-#[test]
-fn an_id_shows_all_its_records_and_says_when_it_cannot_tell_which() {
-    let model = ModelServer::start();
-    let site = Site::new();
-    let mut up = site.up(&model.url, &[]);
-    let ask = |id: &str, prompt: &str| {
-        let headers = [("Content-Type", "application/json"), ("X-Request-Id", id)];
-        request(up.listen, &message("POST", CHAT, &headers, &chat(prompt, false))).event_id().to_owned()
-    };
-    let ids: Vec<String> = ["one", "two", "three"].map(|prompt| ask("req-thrice", prompt)).into();
-    ask("req-other", "four");
-    up.wait_shipped();
-    for running in [true, false] {
-        if !running {
-            assert_eq!(up.stop(), 0);
-        }
-        let shown: Vec<String> = site
-            .shown("req-thrice")
-            .iter()
-            .map(|record| record["entry"]["event_id"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(shown, ids, "oldest first, running: {running}");
-        let raw = site.run(&["show", "req-thrice", "--raw", "response"]);
-        assert_eq!(raw.status.code(), Some(3), "{}", text(&raw.stderr));
-        assert!(raw.stdout.is_empty());
-        for id in &ids {
-            assert!(text(&raw.stderr).contains(id), "names the event ids: {}", text(&raw.stderr));
-        }
-        assert!(text(&raw.stderr).contains("hint: "), "{}", text(&raw.stderr));
-        assert_eq!(site.raw(&ids[1], "request"), chat("two", false));
-        for arguments in [&["show", "req-nobody"][..], &["show", "req-nobody", "--raw", "request"]] {
-            let unknown = site.run(arguments);
-            assert_eq!(unknown.status.code(), Some(1), "{}", text(&unknown.stderr));
-            assert!(text(&unknown.stderr).contains("\"req-nobody\""), "{}", text(&unknown.stderr));
-        }
-    }
-}
-
-#[test]
-fn list_finds_by_user_session_model_type_and_time() {
-    let model = ModelServer::start();
-    let site = Site::new();
-    let mut up = site.up(&model.url, &[]);
-    let ask = |path: &str, headers: &[(&str, &str)], body: Value| {
-        let headers = [&[("Content-Type", "application/json")], headers].concat();
-        let answer = request(up.listen, &message("POST", path, &headers, body.to_string().as_bytes()));
-        assert_eq!(answer.status, 200, "{}", text(&answer.body));
-        answer.event_id().to_owned()
-    };
-    let chat = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
-    let jane = ask(CHAT, &[("X-User-Id", USER), ("X-Session-Id", "s-1")], chat("model-a"));
-    let john = ask(CHAT, &[("X-User-Id", "john"), ("X-Session-Id", "s-2")], chat("model-b"));
-    let embedding =
-        ask("/v1/embeddings", &[("X-User-Id", USER)], json!({ "model": "model-a", "input": "x" }));
-    up.wait_shipped();
-    let at = site.record(&john)["entry"]["timestamp"].as_str().unwrap().to_owned();
-    let cases: [(&[&str], &[&String]); 11] = [
-        (&[], &[&embedding, &john, &jane]),
-        (&["--user", USER], &[&embedding, &jane]),
-        (&["--user", "nobody@example.com"], &[]),
-        (&["--session", "s-2"], &[&john]),
-        (&["--model", "model-a"], &[&embedding, &jane]),
-        (&["--type", "embedding"], &[&embedding]),
-        (&["--type", "llm_request", "--user", USER], &[&jane]),
-        (&["--since", &at], &[&embedding, &john]),
-        (&["--until", &at], &[&jane]),
-        (&["--since", "2001-01-01", "--until", "2001-01-02"], &[]),
-        (&["--limit", "1"], &[&embedding]),
-    ];
-    for running in [true, false] {
-        if !running {
-            assert_eq!(up.stop(), 0);
-        }
-        for (filters, expected) in cases {
-            let answer = site.json(&[&["list", "--json", "--tenant", "default"], filters].concat());
-            let records = answer["records"].as_array().unwrap();
-            let found: Vec<&str> = records
-                .iter()
-                .map(|record| &record["entry"])
-                .filter(|entry| entry["event_type"] != "genesis")
-                .map(|entry| entry["event_id"].as_str().unwrap())
-                .collect();
-            assert_eq!(
-                found,
-                expected.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
-                "{filters:?} {running}"
-            );
-        }
-        let bad = site.run(&["list", "--since", "yesterday"]);
-        assert_eq!(bad.status.code(), Some(2), "{}", text(&bad.stderr));
-        assert!(text(&bad.stderr).starts_with("error: since: not a moment in time"), "{}", text(&bad.stderr));
-    }
-}
-
-#[test]
-fn looks_give_the_same_whether_the_server_runs_or_not() {
-    let model = ModelServer::start();
-    let site = Site::new();
-    let mut up = site.up(&model.url, &[]);
-    let answer = request(up.listen, &personal("req-1"));
-    let id = answer.event_id().to_owned();
-    wait_until("the record to be signed", || site.record(&id)["level"] == "signed");
-    let looks: [&[&str]; 6] = [
-        &["show", &id, "--json"],
-        &["show", &id],
-        &["show", "req-1", "--json"],
-        &["show", &id, "--raw", "request"],
-        &["show", &id, "--raw", "response"],
-        &["list", "--json", "--tenant", "default"],
-    ];
-    let all = || looks.map(|look| text(&site.run(look).stdout));
-    let running = all();
-    assert_eq!(up.stop(), 0);
-    for (at, (running, stopped)) in running.into_iter().zip(all()).enumerate() {
-        assert!(!running.is_empty());
-        assert_eq!(running, stopped, "{:?}", looks[at]);
-    }
-    assert_eq!(site.verify().0, 0);
-}
-
-#[test]
-fn every_look_is_recorded_and_its_question_is_not_readable() {
-    let model = ModelServer::start();
-    let site = Site::new();
-    let mut up = site.up(&model.url, &[]);
-    let answer = request(up.listen, &personal("req-1"));
-    site.record(answer.event_id());
-    let purpose = "complaint of Aunt Wilhelmina no 4711";
-    let looks: [(&[&str], &str, u64); 7] = [
-        (&["list", "--user", USER], "list", 1),
-        (&["list", "--session", "no such session at all"], "list", 0),
-        (&["show", answer.event_id()], "show", 1),
-        (&["show", "req-1", "--json"], "show", 1),
-        (&["show", answer.event_id(), "--raw", "response"], "show", 1),
-        (&["show", "nobody knows this id"], "show", 0),
-        (&["show", "nobody knows this id", "--raw", "request"], "show", 0),
-    ];
-    let accesses = || {
-        let entries = site.entries_of("operations").into_iter();
-        entries.filter(|entry| entry["event_type"] == "access").collect::<Vec<_>>()
-    };
-    for running in [true, false] {
-        if !running {
-            assert_eq!(up.stop(), 0);
-        }
-        for (look, action, results) in looks {
-            let before = accesses().len();
-            let _ = site.run(&[look, &["--purpose", purpose]].concat());
-            let after = accesses();
-            assert_eq!(after.len(), before + 1, "{look:?} leaves one entry, running: {running}");
-            let entry = after.last().unwrap();
-            assert_eq!(
-                (&entry["action"], &entry["detail"]["results"]),
-                (&json!(action), &json!(results)),
-                "{look:?}"
-            );
-        }
-        for needle in [purpose, USER, "no such session", "nobody knows"] {
-            let found = grep(site.dir.path(), needle);
-            assert!(found.is_empty(), "{needle:?} stands in {found:?}");
-        }
-    }
-    let last = accesses().pop().unwrap();
-    let shown = &site.shown(last["event_id"].as_str().unwrap())[0];
-    let asked = shown["payload"]["originals"]["asked"].as_str().unwrap();
-    assert!(asked.contains(purpose) && asked.contains("nobody knows this id"), "{asked}");
 }

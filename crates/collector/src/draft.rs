@@ -9,14 +9,17 @@ use indelible_os::clock::Utc;
 use indelible_record::canonical::INTEGER_MAX;
 use indelible_record::commitment::{Commitment, from_hex};
 use indelible_record::entry::{self, Entry, Param, Side, Source, event_type};
-use indelible_record::event::{Answer, End, Facts, Private, Start};
+use indelible_record::event::{Answer, Conversation, End, Facts, Private, Start};
 use indelible_record::identity;
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError};
+use serde_json::json;
 use uuid::Uuid;
 
 /// Most names in one entry's list, and most parameters.
 const NAMES_MAX: usize = 64;
+/// Most stretches of a body that an entry names.
+const WITHHELD_MAX: usize = 64;
 
 /// The subject of a call: its user, failing that its session, failing that a day of its route.
 pub fn subject_of(vault: &mut Vault, start: &Start, now: Utc) -> Result<SubjectRef, VaultError> {
@@ -47,6 +50,12 @@ pub fn from_start(
         ..Entry::default()
     };
     apply_facts(vault, &mut entry, &start.facts, private);
+    if let Some(rewrite) = &start.private.rewrite {
+        let name = clear_or_hashed(vault, &start.tenant, &rewrite.name);
+        let sent = side(&rewrite.sent, None, false);
+        let rewrite = json!({ "name": name, "sent": { "bytes": sent.bytes, "commitment": sent.commitment } });
+        entry.detail.get_or_insert_default().insert("rewrite".to_owned(), rewrite);
+    }
     entry.input =
         start.private.input.as_ref().map(|input| side(input, start.private.input_type.as_deref(), false));
     entry
@@ -60,6 +69,9 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
     entry.ttft_ms = count(end.ttft_us.map(|us| us / 1000));
     let mut clear = Clear { vault, tenant: &entry.tenant_id.clone(), private };
     entry.error_type = clear.field("error_type", end.error_type.as_deref());
+    if let Some(hangup) = clear.field("hangup", end.hangup.as_deref()) {
+        entry.detail.get_or_insert_default().insert("hangup".to_owned(), hangup.into());
+    }
     if let Some(input) = &end.private.input {
         let kind = end.private.input_type.as_deref();
         entry.input = Some(side(input, kind, end.input_partial));
@@ -69,6 +81,15 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
         entry.output = Some(side(output, kind, end.output_partial));
     }
     apply_answer(&mut clear, entry, &end.answer);
+    if !end.withheld.is_empty() {
+        let counts = end.withheld.iter().filter(|(at, len)| (*at).max(*len) <= INTEGER_MAX);
+        let stretches: Vec<_> = counts.take(WITHHELD_MAX).map(|(at, len)| json!([at, len])).collect();
+        entry.detail.get_or_insert_default().insert("withheld".to_owned(), stretches.into());
+    }
+    if let Some(conversation) = &end.websocket {
+        let detail = entry.detail.get_or_insert_default();
+        detail.insert("websocket".to_owned(), counted(conversation));
+    }
     if entry.output.as_ref().is_some_and(|output| output.bytes != end.delivered_bytes) {
         let detail = entry.detail.get_or_insert_default();
         detail.insert("delivered_bytes".to_owned(), end.delivered_bytes.min(INTEGER_MAX).into());
@@ -178,6 +199,22 @@ impl Clear<'_> {
         let shown = names.iter().take(NAMES_MAX).enumerate();
         shown.filter_map(|(n, name)| self.field(&format!("{list}.{n}"), Some(name))).collect()
     }
+}
+
+/// A conversation, as `detail.websocket` has it.
+fn counted(conversation: &Conversation) -> serde_json::Value {
+    let mut counted = serde_json::Map::new();
+    counted.insert("client_messages".to_owned(), conversation.client_messages.min(INTEGER_MAX).into());
+    counted.insert("server_messages".to_owned(), conversation.server_messages.min(INTEGER_MAX).into());
+    for (name, code) in
+        [("client_close", conversation.client_close), ("server_close", conversation.server_close)]
+    {
+        counted.extend(code.map(|code| (name.to_owned(), code.into())));
+    }
+    if conversation.unreadable {
+        counted.insert("unreadable".to_owned(), true.into());
+    }
+    counted.into()
 }
 
 fn event_type_of(operation: &str) -> &'static str {

@@ -162,6 +162,9 @@ mod tests {
 
     fn end(entry: &Entry) -> End {
         End {
+            withheld: Vec::new(),
+            hangup: None,
+            websocket: None,
             start_seq: 1,
             time: 0,
             status: Status::Completed,

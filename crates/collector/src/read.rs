@@ -10,7 +10,7 @@ use indelible_ledger::{Hash, leaf_hash};
 use indelible_os::durable::FsDir;
 use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
-use indelible_record::event::Private;
+use indelible_record::event::{PieceMeta, Private};
 use indelible_record::payload;
 use indelible_spool::Role;
 use indelible_spool::frame::Kind;
@@ -59,6 +59,8 @@ pub struct FoundPart {
     pub stream: Stream,
     /// What the entry may not name, where the part has it.
     pub private: Option<Private>,
+    /// What stands before a piece of a conversation.
+    pub meta: PieceMeta,
     /// Bytes of the body.
     pub bytes: Vec<u8>,
 }
@@ -74,9 +76,28 @@ pub struct Payload {
     pub start: Private,
     /// What was known at the end.
     pub end: Private,
+    /// What stands before the pieces of a conversation, in the order in which they were written.
+    pub pieces: Vec<(Stream, PieceMeta)>,
 }
 
 impl Payload {
+    /// The request body as it was sent on, where it was changed.
+    pub fn sent(&self) -> Option<Vec<u8>> {
+        self.start.rewrite.as_ref()?.apply(&self.request)
+    }
+
+    /// Whether what was sent on is what the entry commits to; `true` where nothing was changed.
+    fn sent_matches(&self, entry: &Entry) -> bool {
+        let committed = entry.detail.as_ref().and_then(|detail| detail.get("rewrite"));
+        match (committed, &self.start.rewrite, self.sent()) {
+            (None, None, _) => true,
+            (Some(committed), Some(rewrite), Some(sent)) => {
+                committed["sent"]["commitment"] == rewrite.sent.to_text() && rewrite.sent.opens_to(&sent)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the bodies are what the entry commits to. `None`: the entry has no commitment.
     pub fn matches(&self, entry: &Entry) -> Option<bool> {
         let opens =
@@ -90,7 +111,7 @@ impl Payload {
         let response = opens(entry.output.as_ref(), self.end.output.as_ref(), &self.response);
         match (request, response) {
             (None, None) => None,
-            (a, b) => Some(a.unwrap_or(true) && b.unwrap_or(true)),
+            (a, b) => Some(a.unwrap_or(true) && b.unwrap_or(true) && self.sent_matches(entry)),
         }
     }
 }
@@ -176,6 +197,7 @@ impl WalReader {
             Record::Entry { origin, event_id, part, .. } => (*origin, *event_id, Stream::Output, *part),
             _ => return Ok(None),
         };
+        let is_piece = matches!(record, Record::Part { .. });
         if owner != event_id || part.is_empty() {
             return Ok(None);
         }
@@ -186,10 +208,15 @@ impl WalReader {
         let plain = seal::open(&key, &part_context(tenant, event_id, origin), part)?;
         let damaged = |source| CollectorError::Io { path: self.path.join(&name), source };
         let (meta, piece) = payload::split(&plain).map_err(damaged)?;
-        let private = (!meta.is_empty())
-            .then(|| serde_json::from_slice(meta).map_err(|error| damaged(std::io::Error::other(error))))
-            .transpose()?;
-        Ok(Some(FoundPart { stream, private, bytes: payload::unpack(piece).map_err(damaged)? }))
+        let malformed = |error| damaged(std::io::Error::other(error));
+        let (mut private, mut before) = (None, PieceMeta::default());
+        match meta {
+            [] => {}
+            _ if is_piece => before = serde_json::from_slice(meta).map_err(malformed)?,
+            _ => private = serde_json::from_slice(meta).map_err(malformed)?,
+        }
+        let bytes = payload::unpack(piece).map_err(damaged)?;
+        Ok(Some(FoundPart { stream, private, meta: before, bytes }))
     }
 
     /// The whole payload of an entry.
@@ -202,6 +229,9 @@ impl WalReader {
             match part.stream {
                 Stream::Input => payload.request.extend_from_slice(&part.bytes),
                 Stream::Output => payload.response.extend_from_slice(&part.bytes),
+            }
+            if part.meta != PieceMeta::default() {
+                payload.pieces.push((part.stream, part.meta));
             }
             if n == 0 {
                 payload.start = part.private.unwrap_or_default();

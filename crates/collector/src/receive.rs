@@ -4,7 +4,7 @@
 //! taken apart outside the sequencing thread, whole or not at all, so that a malformed one costs the
 //! others nothing. See `docs/formats/spool.md` for the exchange.
 
-use indelible_record::event::{ConfigChange, End, Gap, Rejections, SourceNotice, Start};
+use indelible_record::event::{ConfigChange, End, Gap, PieceMeta, Rejections, SourceNotice, Start};
 use indelible_record::payload;
 use indelible_record::shipping::BATCH_MAX_BYTES;
 use indelible_spool::frame::{self, FRAME_HEADER_BYTES, FileHeader, Kind, Role};
@@ -49,9 +49,9 @@ pub enum Content {
     /// A request was accepted.
     Start(Box<Start>, Vec<u8>),
     /// More of the request body.
-    Input(Vec<u8>),
+    Input(PieceMeta, Vec<u8>),
     /// More of the response body.
-    Output(Vec<u8>),
+    Output(PieceMeta, Vec<u8>),
     /// A request ended.
     End(Box<End>, Vec<u8>),
 }
@@ -169,11 +169,16 @@ fn parse_content(kind: Kind, plain: &[u8]) -> Result<Content, String> {
         Kind::ConfigChanged => Content::ConfigChanged(from_json(meta)?),
         Kind::Rejections => Content::Rejections(from_json(meta)?),
         Kind::Start => Content::Start(from_json(meta)?, piece),
-        Kind::Input => Content::Input(piece),
-        Kind::Output => Content::Output(piece),
+        Kind::Input => Content::Input(piece_meta(meta)?, piece),
+        Kind::Output => Content::Output(piece_meta(meta)?, piece),
         Kind::End => Content::End(from_json(meta)?, piece),
         other => return Err(format!("a source cannot send {other:?} frames")),
     })
+}
+
+/// Most pieces stand alone.
+fn piece_meta(meta: &[u8]) -> Result<PieceMeta, String> {
+    if meta.is_empty() { Ok(PieceMeta::default()) } else { from_json(meta) }
 }
 
 fn from_json<'a, T: Deserialize<'a>>(meta: &'a [u8]) -> Result<T, String> {

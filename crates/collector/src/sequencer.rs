@@ -24,7 +24,7 @@ use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash}
 use indelible_os::clock::{self, Utc};
 use indelible_record::commitment::to_hex;
 use indelible_record::entry::{self, Entry, Status, event_type};
-use indelible_record::event::{ConfigChange, End, Gap, Private, Rejections, SourceNotice, Start};
+use indelible_record::event::{ConfigChange, End, Gap, PieceMeta, Private, Rejections, SourceNotice, Start};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_record::{Committer, payload};
 use indelible_spool::LogError;
@@ -515,8 +515,8 @@ fn owner_of(open: &Open) -> (String, SubjectRef) {
     (open.tenant.clone(), subject.unwrap_or(SubjectRef([0; 16])))
 }
 
-fn to_json(private: &Private) -> Result<Vec<u8>, CollectorError> {
-    serde_json::to_vec(private).map_err(|error| CollectorError::Sign(error.to_string()))
+fn to_json(meta: &impl serde::Serialize) -> Result<Vec<u8>, CollectorError> {
+    serde_json::to_vec(meta).map_err(|error| CollectorError::Sign(error.to_string()))
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

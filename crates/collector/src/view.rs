@@ -1,5 +1,7 @@
 //! A record as people and programs are shown it: the same JSON from the API and from the command line.
 
+mod spoken;
+
 use crate::read::{Found, Payload};
 use indelible_record::event::Private;
 use serde_json::{Map, Value, json};
@@ -25,12 +27,15 @@ pub fn full(found: &Found, level: &str, payload: Result<&Payload, String>) -> Va
             put(&mut request, "target", payload.start.target.clone());
             // A count of refusals has no start of its own.
             put(&mut request, "peer", payload.start.peer.clone().or_else(|| payload.end.peer.clone()));
+            if let Some(sent) = payload.sent() {
+                request.insert("sent".to_owned(), body(&sent).into());
+            }
             let mut response = body(&payload.response);
             response.insert("headers".to_owned(), headers(&payload.end));
             put(&mut response, "error", payload.end.error.clone());
             let mut originals = payload.start.originals.clone();
             originals.extend(payload.end.originals.clone());
-            json!({
+            let mut shown = json!({
                 "request": request,
                 "response": response,
                 "originals": originals,
@@ -38,7 +43,11 @@ pub fn full(found: &Found, level: &str, payload: Result<&Payload, String>) -> Va
                 "input_commitment": payload.end.input.as_ref().or(payload.start.input.as_ref()),
                 "output_commitment": payload.end.output,
                 "matches_commitments": payload.matches(&found.entry),
-            })
+            });
+            if let Some(spoken) = spoken::shown(payload) {
+                shown["websocket"] = spoken;
+            }
+            shown
         }
     };
     record["payload"] = shown;
@@ -53,10 +62,16 @@ fn headers(private: &Private) -> Value {
     private.headers.iter().map(|(name, value)| json!([name, value])).collect()
 }
 
-/// Text where it is text; base64 where it is not.
+/// Bytes, and what they are.
 fn body(bytes: &[u8]) -> Map<String, Value> {
     let mut shown = Map::new();
     shown.insert("bytes".to_owned(), bytes.len().into());
+    put_bytes(&mut shown, bytes);
+    shown
+}
+
+/// Text where it is text; base64 where it is not.
+fn put_bytes(shown: &mut Map<String, Value>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => shown.insert("text".to_owned(), text.into()),
         Err(_) => {
@@ -65,7 +80,6 @@ fn body(bytes: &[u8]) -> Map<String, Value> {
             shown.insert("base64".to_owned(), text.into())
         }
     };
-    shown
 }
 
 fn put(map: &mut Map<String, Value>, name: &str, text: Option<String>) {

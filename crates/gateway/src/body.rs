@@ -4,9 +4,13 @@
 //! byte, or its end where the length is not known, waits until the terminal record is what the route's
 //! mode promises (invariant 2).
 
+use crate::drain::{Drains, Rest};
 use crate::exchange::{InputFailed, Outcome, Recording, SharedExchange};
+use crate::limits::{Late, Limits};
 use crate::recorder::Wait;
+use crate::usage::Strip;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use indelible_net::upstream::Leased;
@@ -14,8 +18,9 @@ use indelible_record::entry::Status;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -27,8 +32,8 @@ pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request body for the model server.
 pub(crate) enum RequestBody {
-    /// All of it was read, and is recorded.
-    Whole(Option<Bytes>),
+    /// All of it was read, and is recorded; trailers follow it.
+    Whole(Option<Bytes>, Option<HeaderMap>),
     /// Its beginning was read; the rest is recorded as it passes.
     Flowing(FlowingRequest),
 }
@@ -57,7 +62,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let flowing = match &mut *self {
-            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes, trailers) => {
+                let next = bytes.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                return Poll::Ready(next.map(Ok));
+            }
             Self::Flowing(flowing) => flowing,
         };
         if let Some(beginning) = flowing.beginning.take() {
@@ -92,12 +100,16 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self, Self::Whole(None, None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            // With a length there is no place for trailers.
+            Self::Whole(_, Some(_)) => SizeHint::default(),
+            Self::Whole(bytes, None) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Flowing(flowing) => {
                 let begun = flowing.beginning.as_ref().map_or(0, |bytes| bytes.len() as u64);
                 match flowing.rest.size_hint().exact() {
@@ -119,10 +131,18 @@ pub(crate) enum ResponseBody {
 
 /// Passes a model server's response on.
 pub(crate) struct Relay {
-    inner: Incoming,
-    /// The connection that the response comes on; it goes back once the response is whole.
+    /// `None`: handed on, as this was dropped.
+    inner: Option<Incoming>,
+    /// The connection that the response comes on, where it is not driven by itself; it goes back once the
+    /// response is whole.
     upstream: Option<Leased<RequestBody>>,
     recording: Recording,
+    /// For what is left when the client hangs up, where the route wants it.
+    drains: Option<Arc<Drains>>,
+    /// What takes out of it what the client did not ask for.
+    strip: Option<Box<Strip>>,
+    /// What it had not passed when the answer ended.
+    rest: Option<Bytes>,
     /// Bytes still to come, where the head said how many.
     left: Option<u64>,
     limits: Limits,
@@ -135,17 +155,6 @@ pub(crate) struct Relay {
     held: VecDeque<Frame<Bytes>>,
     held_bytes: u64,
     state: State,
-}
-
-/// How long a response may stand still.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// Between two frames.
-    pub(crate) idle: Duration,
-    /// For the terminal record.
-    pub(crate) settle: Duration,
-    /// Start and end wait for the same thing, the sync of this machine's disk.
-    pub(crate) one_wait: bool,
 }
 
 /// Why a response may not begin.
@@ -175,16 +184,19 @@ enum Last {
 impl Relay {
     pub(crate) fn new(
         inner: Incoming,
-        upstream: Leased<RequestBody>,
+        upstream: Option<Leased<RequestBody>>,
         recording: Recording,
         gate: Wait,
         limits: Limits,
     ) -> Self {
         Self {
             left: inner.size_hint().exact(),
-            inner,
-            upstream: Some(upstream),
+            inner: Some(inner),
+            upstream,
             recording,
+            drains: None,
+            strip: None,
+            rest: None,
             limits,
             last_activity: Instant::now(),
             timer: None,
@@ -195,9 +207,21 @@ impl Relay {
         }
     }
 
+    /// Reads the rest of the response when the client hangs up.
+    pub(crate) fn drained_by(&mut self, drains: Option<Arc<Drains>>) {
+        self.drains = drains;
+    }
+
+    /// Takes out of it what the client did not ask for. The length of what is left is not known beforehand.
+    pub(crate) fn stripped_by(&mut self, strip: Option<Box<Strip>>) {
+        self.left = self.left.filter(|_| strip.is_none());
+        self.strip = strip;
+    }
+
     /// The record, when the response is not to begin after all.
-    pub(crate) fn into_recording(self) -> Recording {
-        self.recording
+    pub(crate) fn into_recording(mut self) -> Recording {
+        self.drains = None;
+        self.recording.take()
     }
 
     /// The response begins: from here on it is with the client and the model server.
@@ -251,10 +275,13 @@ impl Relay {
 
     /// Writes the terminal record, and holds `last` until it is durable.
     fn settle(&mut self, outcome: Outcome, last: Last) {
+        self.rest = self.strip.as_mut().and_then(|strip| strip.rest());
+        let to_go = self.held_bytes
+            + self.rest.as_ref().map_or(0, |rest| rest.len() as u64)
+            + if let Last::Frame(frame) = &last { data_len(frame) } else { 0 };
         let finished = {
             let mut exchange = self.recording.lock();
-            let last_bytes = if let Last::Frame(frame) = &last { data_len(frame) } else { 0 };
-            exchange.delivered(self.held_bytes + last_bytes);
+            exchange.delivered(to_go);
             exchange.finish(outcome)
         };
         self.last_activity = Instant::now();
@@ -266,21 +293,44 @@ impl Relay {
         self.state = match finished {
             Ok(Wait::Ready) => State::Releasing(last),
             Ok(Wait::For(durable)) => State::Holding(durable, last),
-            // The client must not take an answer for whole that has no record.
-            Err(error) => State::Releasing(Last::Error(error.into())),
+            Err(error) => return self.withdraw(error),
         };
+    }
+
+    /// Ends an answer without what was held of it: the client must not take one for whole that has no record.
+    fn withdraw(&mut self, why: impl Into<BodyError>) {
+        self.rest = None;
+        self.state = State::Releasing(Last::Error(why.into()));
+    }
+
+    /// Ends an answer that took too long.
+    fn break_off(&mut self, late: Late) {
+        let outcome = late.outcome();
+        let error = outcome.error.clone().unwrap_or_default();
+        self.settle(outcome, Last::Error(error.into()));
     }
 
     fn take_frame(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         self.last_activity = Instant::now();
+        if let Some(late) = self.limits.over(self.last_activity) {
+            self.break_off(late);
+            return None;
+        }
         let Some(data) = frame.data_ref() else {
             // Trailers are the end of the body.
+            if let Some(trailers) = frame.trailers_ref() {
+                self.recording.lock().trailers(trailers);
+            }
             let status = self.recording.lock().http_status();
             self.settle(Outcome::passed(status), Last::Frame(frame));
             return None;
         };
+        let passed = self.strip.as_mut().map(|strip| strip.pass(data));
         let (recorded, status) = {
             let mut exchange = self.recording.lock();
+            if let Some(strip) = &self.strip {
+                exchange.withheld(strip.taken());
+            }
             (exchange.output(data, self.last_activity), exchange.http_status())
         };
         if let Err(error) = recorded {
@@ -295,18 +345,21 @@ impl Relay {
                 return None;
             }
         }
-        Some(frame)
+        match passed {
+            None => Some(frame),
+            Some(passed) => passed.map(Frame::data),
+        }
     }
 
-    /// Nothing comes: buffered output may be due, or the upstream may have been silent for too long.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Nothing comes: buffered output may be due, or the answer may be late.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
         loop {
-            let idle_due = self.last_activity + self.limits.idle;
+            let (late_at, late) = self.limits.next_piece(self.last_activity);
             let flush_due = self.recording.lock().flush_due();
-            let due = flush_due.map_or(idle_due, |flush| flush.min(idle_due));
+            let due = flush_due.map_or(late_at, |flush| flush.min(late_at));
             ready!(self.poll_until(due, cx));
-            if due == idle_due {
-                return Poll::Ready(());
+            if due == late_at {
+                return Poll::Ready(late);
             }
             if let Err(error) = self.recording.lock().flush_output() {
                 tracing::error!(%error, "output could not be recorded");
@@ -323,9 +376,10 @@ impl Relay {
     }
 
     fn poll_flowing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Pending };
         let next = match &mut self.upstream {
-            Some(upstream) => upstream.poll_frame(&mut self.inner, cx),
-            None => Pin::new(&mut self.inner).poll_frame(cx),
+            Some(upstream) => upstream.poll_frame(inner, cx),
+            None => Pin::new(inner).poll_frame(cx),
         };
         match next {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(self.take_frame(frame)),
@@ -340,10 +394,8 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                ready!(self.poll_timer(cx));
-                let error = format!("the model server was silent for {:?}", self.limits.idle);
-                let outcome = Outcome::failed(Status::Timeout, "idle_timeout", &error);
-                self.settle(outcome, Last::Error(error.into()));
+                let late = ready!(self.poll_timer(cx));
+                self.break_off(late);
                 Poll::Ready(None)
             }
         }
@@ -368,7 +420,10 @@ impl Relay {
                         Err(Shut::Failed) => "the record could not be made durable",
                         Err(Shut::Late) => "the record was not durable in time",
                     };
-                    self.state = State::Releasing(Last::Error(why.into()));
+                    self.withdraw(why);
+                }
+                State::Releasing(_) if self.rest.is_some() => {
+                    return Poll::Ready(self.rest.take().map(|rest| Ok(Frame::data(rest))));
                 }
                 State::Releasing(_) => {
                     let State::Releasing(last) = std::mem::replace(&mut self.state, State::Done) else {
@@ -414,6 +469,16 @@ impl Relay {
             _ => left,
         };
         Some(self.held_bytes + behind)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Flowing)
+            && let (Some(drains), Some(inner)) = (self.drains.take(), self.inner.take())
+        {
+            drains.take_over(Rest::Body(inner, self.upstream.take()), self.recording.take());
+        }
     }
 }
 

@@ -35,6 +35,16 @@ pub enum FailMode {
     Open,
 }
 
+/// What becomes of an answer whose client hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHangup {
+    /// The model server is hung up on, too, and stops generating. The default.
+    Cancel,
+    /// The rest is read and recorded, so that the record has the true usage. Within bounds:
+    /// [`Config::hangup_drains_max`] and those behind it.
+    Drain,
+}
+
 /// Where a model server is.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -75,6 +85,10 @@ pub struct Route {
     pub mode: Mode,
     /// What happens when the spool is full.
     pub fail: FailMode,
+    /// What happens when a client hangs up.
+    pub on_hangup: OnHangup,
+    /// Ask for the usage of streams where the client left it open. Off by default: it changes requests.
+    pub inject_usage: bool,
 }
 
 /// How a gateway is set up.
@@ -102,8 +116,12 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Until the upstream's answer begins.
     pub head_timeout: Duration,
-    /// Between two pieces of the upstream's answer.
+    /// Between two pieces of the upstream's answer, or of a request.
     pub idle_timeout: Duration,
+    /// Between two messages of a WebSocket, from whichever side.
+    pub websocket_idle_timeout: Duration,
+    /// From accepting a request to the last byte of its answer; `None`: as long as it takes.
+    pub total_timeout: Option<Duration>,
     /// Until a `receipt` answer gives up waiting for the collector.
     pub receipt_timeout: Duration,
     /// How long the collector may be out of reach before [`FailMode::Closed`] refuses.
@@ -112,6 +130,12 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Threads that serve requests.
     pub threads: usize,
+    /// Most answers that are drained at once for clients that hung up.
+    pub hangup_drains_max: usize,
+    /// Most bytes that are read of each.
+    pub hangup_drain_max_bytes: u64,
+    /// Longest time that each may take.
+    pub hangup_drain_max_time: Duration,
 }
 
 impl Upstream {
@@ -165,6 +189,8 @@ impl Route {
             limits: Limits::default(),
             mode: Mode::Durable,
             fail: FailMode::Spool,
+            on_hangup: OnHangup::Cancel,
+            inject_usage: false,
         }
     }
 }
@@ -193,10 +219,15 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
+            websocket_idle_timeout: Duration::from_secs(3600),
+            total_timeout: None,
             receipt_timeout: Duration::from_secs(30),
             closed_after: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             threads: default_threads(),
+            hangup_drains_max: 64,
+            hangup_drain_max_bytes: 64 << 20,
+            hangup_drain_max_time: Duration::from_secs(300),
         }
     }
 

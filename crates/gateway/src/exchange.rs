@@ -10,6 +10,7 @@ use crate::dialect::AnswerReader;
 use crate::headers;
 use crate::metrics::Ticket;
 use crate::recorder::{Recorder, Wait};
+use crate::running::Underway;
 use http::HeaderMap;
 use indelible_os::clock;
 use indelible_record::Committer;
@@ -54,8 +55,14 @@ impl Outcome {
         Self { status, error_type: Some(error_type), error: Some(error.to_string()) }
     }
 
-    fn hung_up() -> Self {
+    /// The client went away.
+    pub(crate) fn hung_up() -> Self {
         Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
+    }
+
+    /// The gateway went down, and there was no more time for it.
+    pub(crate) fn stopped() -> Self {
+        Self { status: Status::Cancelled, error_type: Some("gateway_stopped"), error: None }
     }
 }
 
@@ -90,9 +97,14 @@ pub struct Exchange {
     delivered: u64,
     answer: Option<AnswerReader>,
     private: Private,
+    /// What became of the answer once its client had hung up, and whether it came whole.
+    hangup: Option<(&'static str, bool)>,
+    /// Stretches of the answer that the client does not get.
+    withheld: Vec<(u64, u64)>,
     finished: bool,
     /// Counts the request, and holds what it takes of limits, until this is dropped.
     pub(crate) ticket: Ticket,
+    underway: Underway,
 }
 
 impl Exchange {
@@ -107,6 +119,7 @@ impl Exchange {
         ticket: Ticket,
     ) -> Self {
         Self {
+            underway: recorder.running().enter(),
             recorder,
             start_seq,
             event_id,
@@ -125,6 +138,8 @@ impl Exchange {
             delivered: 0,
             answer: None,
             private: Private::default(),
+            hangup: None,
+            withheld: Vec::new(),
             finished: false,
             ticket,
         }
@@ -211,6 +226,11 @@ impl Exchange {
             Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
     }
 
+    /// What stands behind the body of the answer.
+    pub fn trailers(&mut self, trailers: &HeaderMap) {
+        self.private.headers.extend(headers::kept_response_headers(trailers));
+    }
+
     /// More of the answer, which came at `now`, before it is handed to the client.
     pub fn output(&mut self, bytes: &[u8], now: Instant) -> Result<(), LogError> {
         self.first_byte.get_or_insert(now);
@@ -251,6 +271,28 @@ impl Exchange {
         self.delivered += bytes;
     }
 
+    /// The client hung up, and that is what became of the rest of its answer.
+    pub(crate) fn hung_up(&mut self, what: &'static str, whole: bool) {
+        self.hangup = Some((what, whole));
+    }
+
+    /// These stretches of the answer, as offset and length, were taken out of what the client gets.
+    pub(crate) fn withheld(&mut self, stretches: &[(u64, u64)]) {
+        if stretches != self.withheld {
+            self.withheld = stretches.to_vec();
+        }
+    }
+
+    /// Whether the answer said itself that it is over.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.answer.as_ref().is_some_and(AnswerReader::saw_end)
+    }
+
+    /// For whoever has to know that time is up.
+    pub(crate) fn underway(&self) -> Underway {
+        self.recorder.running().enter()
+    }
+
     /// Writes the terminal frame; says what has to happen before the last byte may go out.
     pub fn finish(&mut self, outcome: Outcome) -> Result<Wait, LogError> {
         if self.finished {
@@ -259,7 +301,8 @@ impl Exchange {
         self.finished = true;
         self.ticket.ending(outcome.status, self.http_status);
         let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
-        let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
+        let whole = matches!(outcome.error_type, None | Some("http_error"))
+            || self.hangup.is_some_and(|(_, whole)| whole);
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();
         let mut private = std::mem::take(&mut self.private);
         private.error = outcome.error;
@@ -267,6 +310,9 @@ impl Exchange {
         private.input = self.input.take().map(Committer::finish);
         private.output = Some(self.output.clone().finish());
         let end = End {
+            websocket: None,
+            withheld: std::mem::take(&mut self.withheld),
+            hangup: self.hangup.map(|(what, _)| what.to_owned()),
             start_seq,
             time: clock::now().0,
             status: outcome.status,
@@ -276,7 +322,7 @@ impl Exchange {
             ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
             delivered_bytes: self.delivered,
             input_partial: self.input_partial,
-            output_partial: broken_off && self.http_status.is_some() && !self.own_answer,
+            output_partial: !whole && self.http_status.is_some() && !self.own_answer,
             answer,
             private,
         };
@@ -286,21 +332,60 @@ impl Exchange {
         Ok(self.recorder.wait(self.mode, seq))
     }
 
+    /// Hands the record over, for what follows the head is no body. Whoever takes it writes its end.
+    pub(crate) fn hand_over(&mut self) -> HandedOver {
+        self.finished = true;
+        HandedOver {
+            recorder: self.recorder.clone(),
+            start_seq: self.start_seq,
+            event_id: self.event_id,
+            mode: self.mode,
+            accepted: self.accepted,
+            http_status: self.http_status,
+            // A request that may be handed over was not read whole: see `expect_input`.
+            input: self.input.take().unwrap_or_else(|| self.output.clone()),
+            output: self.output.clone(),
+            private: std::mem::take(&mut self.private),
+            underway: self.recorder.running().enter(),
+        }
+    }
+
     /// Status code of the answer, once its head is known.
     pub fn http_status(&self) -> Option<u16> {
         self.http_status
     }
 }
 
+/// A record that someone else brings to its end.
+pub(crate) struct HandedOver {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) start_seq: Option<u64>,
+    pub(crate) event_id: Uuid,
+    pub(crate) mode: Mode,
+    pub(crate) accepted: Instant,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) input: Committer,
+    pub(crate) output: Committer,
+    pub(crate) private: Private,
+    pub(crate) underway: Underway,
+}
+
 /// Whoever holds this is bringing the request to its end; dropping it ends the request.
 pub struct Recording {
     shared: Arc<Mutex<Exchange>>,
+    /// Someone else is in charge now.
+    handed_on: bool,
 }
 
 impl Recording {
     /// Takes charge of a request.
     pub fn new(exchange: Exchange) -> Self {
-        Self { shared: Arc::new(Mutex::new(exchange)) }
+        Self { shared: Arc::new(Mutex::new(exchange)), handed_on: false }
+    }
+
+    /// Hands the charge on; what is left here ends nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { shared: self.shared.clone(), handed_on: std::mem::replace(&mut self.handed_on, true) }
     }
 
     /// The request's record.
@@ -327,13 +412,20 @@ impl SharedExchange {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        if self.handed_on {
+            return;
+        }
         let mut exchange = self.lock();
         if exchange.finished {
             return;
         }
         // A client that has read `data: [DONE]` has the whole answer; many hang up right there.
-        let whole = exchange.answer.as_ref().is_some_and(AnswerReader::saw_end);
-        let outcome = if whole { Outcome::passed(exchange.http_status) } else { Outcome::hung_up() };
+        let whole = exchange.hangup.is_none() && exchange.is_whole();
+        let outcome = match whole {
+            true => Outcome::passed(exchange.http_status),
+            false if exchange.underway.is_cut() => Outcome::stopped(),
+            false => Outcome::hung_up(),
+        };
         if let Err(error) = exchange.finish(outcome) {
             tracing::error!(event_id = %exchange.event_id, %error, "the end of a request could not be recorded");
         }

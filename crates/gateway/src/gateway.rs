@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::backlog::Backlog;
 use crate::body::{RequestBody, ResponseBody};
 use crate::config::{Config, Mode};
+use crate::drain::Drains;
 use crate::metrics::{self, Connections};
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
@@ -27,8 +28,8 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -40,6 +41,8 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a stopping gateway tries to hand over what it still has.
 const LAST_SHIPMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what was cut off may take to write its record.
+const LAST_RECORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,7 @@ pub struct Gateway {
     recorder: Arc<Recorder>,
     access: Arc<Access>,
     backlog: Arc<Backlog>,
+    drains: Arc<Drains>,
     tasks: Vec<JoinHandle<()>>,
     _lock: DirLock,
 }
@@ -124,7 +128,8 @@ impl Gateway {
         let house = keep_house(recorder.clone(), access.clone(), backlog.clone());
         let mut tasks = vec![tokio::spawn(shipper.run()), tokio::spawn(house)];
         tasks.extend(tracing);
-        Ok(Self { config: Arc::new(config), recorder, access, backlog, tasks, _lock: lock })
+        let drains = Arc::new(Drains::new(&config));
+        Ok(Self { config: Arc::new(config), recorder, access, backlog, drains, tasks, _lock: lock })
     }
 
     /// The rules that requests are served by, to put others in force.
@@ -132,7 +137,8 @@ impl Gateway {
         &self.access
     }
 
-    /// Serves until `shutdown` is ready, then drains. Each lane has connections to the model servers of its own.
+    /// Serves until `shutdown` is ready; then what is under way has the drain timeout to end by itself, and
+    /// is cut off, with its record, when it has not. Each lane has connections to the model servers of its own.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -159,20 +165,50 @@ impl Gateway {
             };
             handlers.push((lane.clone(), handler));
         }
-        server::serve_on(listener, tls, handlers, shutdown, self.config.drain_timeout).await;
-        // What did not end in time is dropped with its lane, and writes its terminal record as it goes.
+        let running = self.recorder.running();
+        let (asked, drain) = (OnceLock::new(), self.config.drain_timeout);
+        let shutdown = async {
+            shutdown.await;
+            // Set once: the future above ends once.
+            let _ = asked.set(Instant::now());
+        };
+        let time_is_up = || async {
+            let left = asked.get().map_or(drain, |asked| drain.saturating_sub(asked.elapsed()));
+            tokio::time::sleep(left).await;
+            running.cut();
+        };
+        server::serve_on(listener, tls, handlers, self.config.idle_timeout, shutdown, time_is_up()).await;
+        // What has left HTTP behind, and what is drained for nobody, is no request of the server's any more.
+        tokio::select! {
+            () = running.idle() => {}
+            () = time_is_up() => {
+                tracing::warn!(count = running.count(), "still under way after {drain:?}, and cut off");
+                if tokio::time::timeout(LAST_RECORDS_TIMEOUT, running.idle()).await.is_err() {
+                    tracing::error!(count = running.count(), "not all of it could be recorded");
+                }
+            }
+        }
         let _ = tokio::task::spawn_blocking(move || drop(lanes)).await;
         Ok(())
     }
 
     fn proxy(&self) -> Result<Proxy, GatewayError> {
         let upstreams = Upstreams::new(self.config.connect_timeout)?;
+        // For what leaves HTTP behind: such a connection is driven by itself.
+        let client = client::build(&Settings {
+            ca: None,
+            identity: None,
+            connect_timeout: self.config.connect_timeout,
+            http2_only: false,
+        })?;
         Ok(Proxy {
             config: self.config.clone(),
             recorder: self.recorder.clone(),
             access: self.access.clone(),
             backlog: self.backlog.clone(),
+            drains: self.drains.clone(),
             upstreams,
+            client,
         })
     }
 

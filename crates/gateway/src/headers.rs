@@ -49,6 +49,8 @@ const KEPT_OF_REQUESTS: &[&str] = &[
     "openai-organization",
     "openai-project",
     "openai-version",
+    "sec-websocket-extensions",
+    "sec-websocket-version",
     "traceparent",
     "tracestate",
     "transfer-encoding",
@@ -91,6 +93,7 @@ const KEPT_OF_RESPONSES: &[&str] = &[
     "openai-version",
     "request-id",
     "retry-after",
+    "sec-websocket-extensions",
     "server",
     "traceparent",
     "tracestate",
@@ -273,7 +276,8 @@ fn is_lower_hex(text: &str, digits: usize) -> bool {
 }
 
 /// What a request shows as its API key: the credentials of `Authorization: Bearer` first, then those of the
-/// headers of single providers, then Gemini's `?key=`. Nothing of it leaves memory but as a keyed hash.
+/// headers of single providers, then Gemini's `?key=`, then what browsers send among the subprotocols of a
+/// WebSocket. Nothing of it leaves memory but as a keyed hash.
 pub(crate) fn credentials<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
@@ -282,13 +286,24 @@ pub(crate) fn credentials<'a>(
     let others =
         others.iter().flat_map(|name| headers.get_all(name)).filter_map(|value| credential(value.as_bytes()));
     let in_query = query.and_then(in_query).map(str::as_bytes);
-    headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).chain(others).chain(in_query)
+    let named = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).chain(others);
+    named.chain(in_query).chain(subprotocol_key(headers))
 }
 
 /// The credentials of `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     let (scheme, rest) = value.as_bytes().split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| credential(rest)).flatten()
+}
+
+/// A browser cannot set headers of a WebSocket: OpenAI's Realtime takes the key among the subprotocols, which is
+/// why those are not kept ("Realtime API with WebSockets", platform.openai.com/docs).
+fn subprotocol_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let values =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let mut protocols = values.flat_map(|value| value.split(','));
+    protocols
+        .find_map(|protocol| credential(protocol.trim().strip_prefix("openai-insecure-api-key.")?.as_bytes()))
 }
 
 fn credential(value: &[u8]) -> Option<&[u8]> {

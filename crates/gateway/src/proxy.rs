@@ -2,20 +2,26 @@
 
 use crate::access::{Access, Admission, Denied};
 use crate::backlog::Backlog;
-use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody, Shut};
-use crate::config::{Config, Mode};
+use crate::body::{FlowingRequest, Relay, RequestBody, ResponseBody, Shut};
+use crate::config::{Config, Mode, OnHangup};
 use crate::dialect::{self, RequestFacts, RequestReader};
+use crate::drain::{self, Answer, Call, Drains};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
+use crate::hop;
+use crate::limits::{Late, Limits};
 use crate::recorder::{Recorder, Refused, Wait};
+use crate::socket::Handshake;
+use crate::usage::{self, Asking};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use indelible_net::client::HttpClient;
 use indelible_net::server::Peer;
-use indelible_net::upstream::{CallError, Leased, Upstreams};
+use indelible_net::upstream::{CallError, Upstreams};
 use indelible_os::{clock, random};
 use indelible_record::Committer;
 use indelible_record::entry::Status;
@@ -39,7 +45,10 @@ pub struct Proxy {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) access: Arc<Access>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) drains: Arc<Drains>,
     pub(crate) upstreams: Arc<Upstreams<RequestBody>>,
+    /// For handshakes: what leaves HTTP behind is not driven by its request.
+    pub(crate) client: HttpClient<RequestBody>,
 }
 
 /// An answer that the gateway gives itself.
@@ -53,11 +62,25 @@ struct Problem {
 struct Inbound {
     head: http::request::Parts,
     read: Bytes,
+    /// What stood behind a body that was read whole.
+    trailers: Option<HeaderMap>,
     /// `None`: all of it was read.
     rest: Option<Incoming>,
     /// It had a body that was not read.
     unread: bool,
     problem: Option<Problem>,
+    /// It asks for a WebSocket.
+    handshake: Option<Handshake>,
+    /// It is sent on with a change.
+    asking: Option<Asking>,
+}
+
+/// What happens to an answer besides passing.
+struct After {
+    /// The rest of it is read when the client hangs up.
+    drains: Option<Arc<Drains>>,
+    /// What the client did not ask for is taken out.
+    strips: bool,
 }
 
 /// What is random about a request.
@@ -65,6 +88,8 @@ struct Drawn {
     event_id: Uuid,
     input_salt: [u8; 32],
     output_salt: [u8; 32],
+    /// For what is sent instead of a request that is changed.
+    sent_salt: [u8; 32],
 }
 
 impl Drawn {
@@ -73,6 +98,7 @@ impl Drawn {
             event_id: Uuid::from_bytes(random::uuid_v7()?),
             input_salt: random::bytes()?,
             output_salt: random::bytes()?,
+            sent_salt: random::bytes()?,
         })
     }
 }
@@ -82,7 +108,7 @@ impl Proxy {
     pub(crate) async fn handle(
         self: Arc<Self>,
         peer: Peer,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let accepted = Instant::now();
         let drawn = match Drawn::draw() {
@@ -95,10 +121,13 @@ impl Proxy {
         let event_id = drawn.event_id;
         let rules = self.access.rules();
         let caller = rules.identify(request.headers(), request.uri());
+        let limits = Limits::new(&self.config, accepted);
+        let handshake = Handshake::of(&mut request);
         let inbound = match caller.denied {
-            None => self.read_request(request).await,
+            None => self.read_request(request, &limits).await,
             Some(_) => Inbound::unread(request).await,
         };
+        let mut inbound = Inbound { handshake, ..inbound };
         let said = read_facts(&inbound.read);
         let admitted = rules.admit(self.access.metrics(), caller, &inbound.head, said.model.as_deref());
         let Some((admission, mut ticket)) = admitted else {
@@ -114,6 +143,9 @@ impl Proxy {
             && let Some(event_id) = self.access.count(peer.address.ip(), &admission, denied)
         {
             return turned_away(denied, event_id);
+        }
+        if admission.route().inject_usage {
+            inbound.asking = inbound.asking(drawn.sent_salt);
         }
         let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
         let (start, committer) =
@@ -142,26 +174,33 @@ impl Proxy {
         let (recorder, route) = (self.recorder.clone(), admission.route());
         let salt = drawn.output_salt;
         let exchange = Exchange::new(recorder, route, event_id, start_seq, accepted, salt, ticket);
-        self.forward(&admission, inbound, committer, Recording::new(exchange)).await
+        self.forward(&admission, inbound, committer, Recording::new(exchange), &limits).await
     }
 
     /// Reads a request up to the size that is handled whole.
-    async fn read_request(&self, request: Request<Incoming>) -> Inbound {
+    async fn read_request(&self, request: Request<Incoming>, limits: &Limits) -> Inbound {
         let (head, mut body) = request.into_parts();
         let max = self.config.request_max_bytes;
         if body.size_hint().lower() > max {
             let problem = Problem::too_large(max);
-            return Inbound { head, read: Bytes::new(), rest: None, unread: true, problem: Some(problem) };
+            return Inbound { unread: true, problem: Some(problem), ..Inbound::of(head) };
         }
         // The common case: the whole body in one frame, which is then not copied.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
+        let mut trailers = None;
         let mut problem = None;
         let mut ended = body.is_end_stream();
         while !ended && first.len() + more.len() < REQUEST_WHOLE_MAX_BYTES {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
+            match limits.request(body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(other) => {
+                            trailers = other.into_trailers().ok();
+                            continue;
+                        }
+                    };
                     if first.is_empty() && more.is_empty() {
                         first = data;
                     } else {
@@ -173,11 +212,15 @@ impl Proxy {
                     }
                     ended = body.is_end_stream();
                 }
-                Some(Err(error)) => {
+                Ok(Some(Err(error))) => {
                     problem = Some(Problem::broken_request(&error));
                     ended = true;
                 }
-                None => ended = true,
+                Ok(None) => ended = true,
+                Err(late) => {
+                    problem = Some(Problem::late(late));
+                    ended = true;
+                }
             }
         }
         let read = if more.is_empty() { first } else { more.freeze() };
@@ -185,7 +228,7 @@ impl Proxy {
             problem = Some(Problem::too_large(max));
             ended = true;
         }
-        Inbound { head, read, rest: (!ended).then_some(body), unread: false, problem }
+        Inbound { read, trailers, rest: (!ended).then_some(body), problem, ..Inbound::of(head) }
     }
 
     /// What the start record says. The committer is for a body that was not read whole.
@@ -204,11 +247,13 @@ impl Proxy {
         let mut committer = Committer::new(salt);
         committer.update(&inbound.read);
         let (input, rest) = match (&inbound.rest, &inbound.problem) {
-            (None, None) if !inbound.unread => (Some(committer.finish()), None),
+            (None, None) if !inbound.unread && inbound.handshake.is_none() => {
+                (Some(committer.finish()), None)
+            }
             _ => (None, Some(committer)),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let start = Start {
+        let mut start = Start {
             tenant: admission.tenant().to_owned(),
             time: clock::now().0,
             facts: Facts {
@@ -238,10 +283,14 @@ impl Proxy {
                 headers: headers::kept_request_headers(&head.headers),
                 peer: Some(peer.address.to_string()),
                 input,
+                rewrite: inbound.asking.as_ref().map(|asking| asking.rewrite.clone()),
                 input_type: content_type.map(str::to_owned),
                 ..Private::default()
             },
         };
+        if let Some(handshake) = &inbound.handshake {
+            handshake.describe(&mut start, head.uri.query());
+        }
         (start, rest)
     }
 
@@ -252,6 +301,7 @@ impl Proxy {
         inbound: Inbound,
         committer: Option<Committer>,
         recording: Recording,
+        limits: &Limits,
     ) -> Response<ResponseBody> {
         if let Some(committer) = committer {
             let content_type =
@@ -276,23 +326,45 @@ impl Proxy {
                     .await;
             }
         };
+        let mut headers = inbound.head.headers;
+        hop::strip_request(&mut headers);
+        if let Some(handshake) = &inbound.handshake {
+            handshake.ask(&mut headers);
+            // Nothing follows, unless it is agreed to; then what follows is recorded until it ends.
+            if inbound.rest.is_none() {
+                recording.lock().input_ended();
+            }
+        }
+        let strips = inbound.asking.is_some();
+        let read = match inbound.asking {
+            Some(asking) => asking.send(&mut headers),
+            None => inbound.read,
+        };
         let body = match inbound.rest {
             Some(rest) => {
-                let left = self.config.request_max_bytes.saturating_sub(inbound.read.len() as u64);
-                RequestBody::Flowing(FlowingRequest::new(inbound.read, rest, recording.share(), left))
+                let left = self.config.request_max_bytes.saturating_sub(read.len() as u64);
+                RequestBody::Flowing(FlowingRequest::new(read, rest, recording.share(), left))
             }
-            None => RequestBody::Whole((!inbound.read.is_empty()).then_some(inbound.read)),
+            None => {
+                // Trailers stand behind chunks only, and only those that were announced.
+                let trailers = inbound.trailers.filter(|_| headers.contains_key(header::TRAILER));
+                if trailers.is_some() {
+                    headers.remove(header::CONTENT_LENGTH);
+                }
+                RequestBody::Whole((!read.is_empty()).then_some(read), trailers)
+            }
         };
         let mut outbound = Request::new(body);
         *outbound.method_mut() = inbound.head.method;
         *outbound.uri_mut() = uri;
-        *outbound.headers_mut() = inbound.head.headers;
-        strip_hop_by_hop(outbound.headers_mut());
-        outbound.headers_mut().remove(header::EXPECT);
-        admission.put_credential(outbound.headers_mut());
+        admission.put_credential(&mut headers);
+        *outbound.headers_mut() = headers;
         recording.lock().ticket.release();
-        let sent = tokio::time::timeout(self.config.head_timeout, self.upstreams.send(outbound)).await;
-        let (answer, upstream) = match sent {
+        let drains = (admission.route().on_hangup == OnHangup::Drain && inbound.handshake.is_none())
+            .then(|| self.drains.clone());
+        let call = self.call(outbound, inbound.handshake.is_some());
+        let (answer, recording) = drain::head(call, recording, drains.clone(), limits).await;
+        let (answer, upstream) = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let input_failed = recording.lock().input_failed();
@@ -303,27 +375,81 @@ impl Proxy {
                 };
                 return self.refuse(recording, problem).await;
             }
-            Err(_) => return self.refuse(recording, Problem::no_head(self.config.head_timeout)).await,
+            Err(late) => return self.refuse(recording, Problem::late(late)).await,
         };
-        self.relay(answer, upstream, recording).await
+        match inbound.handshake {
+            _ if answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
+                self.relay((answer, upstream), recording, limits, After { drains, strips }).await
+            }
+            Some(handshake) if Handshake::is_agreed(&answer) => {
+                self.switch(handshake, answer, recording, limits).await
+            }
+            _ => self.refuse(recording, Problem::unasked_switch()).await,
+        }
+    }
+
+    /// Calls the model server. What may leave HTTP behind goes by a client whose connections are driven by
+    /// themselves.
+    fn call(&self, outbound: Request<RequestBody>, handshake: bool) -> Call {
+        if handshake {
+            let target = outbound.uri().authority().map(ToString::to_string).unwrap_or_default();
+            let call = self.client.request(outbound);
+            return Box::pin(async move {
+                let answer = call.await.map_err(|error| CallError::of_client(&error, target))?;
+                Ok((answer, None))
+            });
+        }
+        let upstreams = self.upstreams.clone();
+        Box::pin(async move {
+            let (answer, upstream) = upstreams.send(outbound).await?;
+            Ok((answer, Some(upstream)))
+        })
+    }
+
+    /// Answers a handshake that the model server agreed to. What both say from then on passes by itself.
+    async fn switch(
+        &self,
+        handshake: Handshake,
+        answer: Response<Incoming>,
+        recording: Recording,
+        limits: &Limits,
+    ) -> Response<ResponseBody> {
+        let event_id = recording.lock().event_id();
+        recording.lock().head(answer.status().as_u16(), answer.headers());
+        let started = recording.lock().wait_for_start();
+        if let Err(problem) = settled(started).await {
+            return self.refuse(recording, problem).await;
+        }
+        let mut response = Response::new(ResponseBody::Own(None));
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = answer.headers().clone();
+        hop::strip(response.headers_mut());
+        response.headers_mut().insert(EVENT_ID_HEADER, event_id_value(event_id));
+        let handed = recording.lock().hand_over();
+        let idle = self.config.websocket_idle_timeout;
+        handshake.follow(answer, response.headers_mut(), handed, *limits, idle);
+        response
     }
 
     /// Passes the model server's answer on.
     async fn relay(
         &self,
-        answer: Response<Incoming>,
-        upstream: Leased<RequestBody>,
+        (answer, upstream): Answer,
         recording: Recording,
+        limits: &Limits,
+        after: After,
     ) -> Response<ResponseBody> {
         let (mut head, body) = answer.into_parts();
         let event_id = recording.lock().event_id();
         recording.lock().head(head.status.as_u16(), &head.headers);
-        strip_hop_by_hop(&mut head.headers);
+        hop::strip(&mut head.headers);
         head.headers.insert(EVENT_ID_HEADER, event_id_value(event_id));
         head.extensions.clear();
         head.version = http::Version::default();
         if body.is_end_stream() {
-            upstream.release();
+            if let Some(upstream) = upstream {
+                upstream.release();
+            }
             // The end stands behind the start in the same log: one wait serves for both.
             let finished = recording.lock().finish(Outcome::passed(Some(head.status.as_u16())));
             return match self.settle(finished).await {
@@ -335,12 +461,10 @@ impl Proxy {
             let exchange = recording.lock();
             (exchange.mode(), exchange.wait_for_start())
         };
-        let limits = Limits {
-            idle: self.config.idle_timeout,
-            settle: self.config.receipt_timeout,
-            one_wait: mode == Mode::Durable,
-        };
+        let limits = limits.with_one_wait(mode == Mode::Durable);
         let mut relay = Box::new(Relay::new(body, upstream, recording, gate, limits));
+        relay.drained_by(after.drains);
+        relay.stripped_by(after.strips.then(|| usage::strip(head.status, &mut head.headers)).flatten());
         match std::future::poll_fn(|cx| relay.poll_open(cx)).await {
             Ok(()) => {
                 relay.release();
@@ -402,6 +526,27 @@ impl Proxy {
 }
 
 impl Inbound {
+    /// A request without a body.
+    fn of(head: http::request::Parts) -> Self {
+        Self {
+            head,
+            read: Bytes::new(),
+            trailers: None,
+            rest: None,
+            unread: false,
+            problem: None,
+            handshake: None,
+            asking: None,
+        }
+    }
+
+    /// The change that asks for usage, where the client left it open. Only a request that was read whole can be
+    /// changed.
+    fn asking(&self, salt: [u8; 32]) -> Option<Asking> {
+        let whole = self.rest.is_none() && self.problem.is_none() && self.trailers.is_none() && !self.unread;
+        whole.then(|| Asking::instead_of(&self.head, &self.read, salt)).flatten()
+    }
+
     /// A request that is turned away by its head. Its body is taken from the connection, for a moment and up to
     /// a limit, so that a client that is still sending gets the answer; nothing of it is kept.
     async fn unread(request: Request<Incoming>) -> Self {
@@ -419,7 +564,7 @@ impl Inbound {
             // A client that takes its time has had its chance.
             let _ = tokio::time::timeout(UNREAD_TIMEOUT, drain).await;
         }
-        Self { head, read: Bytes::new(), rest: None, unread, problem: None }
+        Self { unread, ..Self::of(head) }
     }
 }
 
@@ -449,29 +594,41 @@ impl Problem {
     }
 
     fn unreachable(error: &CallError) -> Self {
-        let (error_type, hint) = match error {
-            CallError::Connect { .. } => {
-                ("upstream_unreachable", "is the model server running, and is the upstream address right?")
-            }
-            CallError::Http(_) => {
-                ("upstream_no_answer", "the model server closed the connection or does not speak HTTP")
-            }
+        let (code, status, word, hint) = match error {
+            CallError::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => (
+                StatusCode::GATEWAY_TIMEOUT,
+                Status::Timeout,
+                "connect_timeout",
+                "is the upstream address right? raise gateway.connect_timeout_s if connecting takes that long",
+            ),
+            CallError::Connect { .. } => (
+                StatusCode::BAD_GATEWAY,
+                Status::UpstreamError,
+                "upstream_unreachable",
+                "is the model server running, and is the upstream address right?",
+            ),
+            CallError::Http(_) | CallError::BrokeOff(_) => (
+                StatusCode::BAD_GATEWAY,
+                Status::UpstreamError,
+                "upstream_no_answer",
+                "the model server closed the connection or does not speak HTTP",
+            ),
         };
-        let words = format!("the model server gave no answer: {error}");
-        let outcome = Outcome::failed(Status::UpstreamError, error_type, words);
-        Self { status: StatusCode::BAD_GATEWAY, outcome, hint }
+        let error = format!("the model server gave no answer: {error}");
+        Self { status: code, outcome: Outcome::failed(status, word, error), hint }
     }
 
-    fn no_head(limit: std::time::Duration) -> Self {
+    fn unasked_switch() -> Self {
+        let error = "the model server switched to a protocol that it was not asked for";
         Self {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            outcome: Outcome::failed(
-                Status::Timeout,
-                "head_timeout",
-                format!("the model server did not answer within {limit:?}"),
-            ),
-            hint: "raise gateway.head_timeout_s if answers take that long",
+            status: StatusCode::BAD_GATEWAY,
+            outcome: Outcome::failed(Status::UpstreamError, "unasked_upgrade", error),
+            hint: "what is passed on is HTTP, and WebSockets that the client asks for",
         }
+    }
+
+    fn late(late: Late) -> Self {
+        Self { status: late.http_status(), outcome: late.outcome(), hint: late.hint() }
     }
 
     fn not_durable() -> Self {
@@ -530,29 +687,4 @@ fn own_body(status: StatusCode, event_id: Uuid, body: String) -> Response<Respon
 fn event_id_value(event_id: Uuid) -> HeaderValue {
     #[allow(clippy::unwrap_used)] // A UUID is hex digits and dashes.
     HeaderValue::from_str(event_id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).unwrap()
-}
-
-/// Removes what belongs to one connection alone (RFC 9110 §7.6.1).
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ] {
-        headers.remove(name);
-    }
 }

@@ -4,6 +4,7 @@
 //! its end. What could not be recorded is counted, and becomes a gap frame as soon as there is room.
 
 use crate::config::{Config, FailMode, Mode, Route};
+use crate::running::Running;
 use indelible_os::clock;
 use indelible_record::event::{End, Gap, Private, SourceNotice, Start};
 use indelible_record::payload;
@@ -51,6 +52,7 @@ pub struct Recorder {
     gaps: Mutex<BTreeMap<String, Gap>>,
     shipping: Mutex<Shipping>,
     closed_after: Duration,
+    running: Running,
 }
 
 struct Shipping {
@@ -69,6 +71,7 @@ impl Recorder {
             gaps: Mutex::default(),
             shipping: Mutex::new(Shipping { caught_up: Instant::now(), acknowledged }),
             closed_after: config.closed_after,
+            running: Running::new(),
         }
     }
 
@@ -238,6 +241,11 @@ impl Recorder {
         &self.log
     }
 
+    /// Everything that has no terminal record yet.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// The last sequence number that the collector has on its disk.
     pub fn logged(&self) -> &Watermark {
         &self.logged
@@ -264,7 +272,7 @@ fn leave_out(private: &mut Private, bytes: usize) {
 }
 
 /// Our own plain structs: they have no map keys that are not strings, the one thing that could fail.
-fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     #[allow(clippy::unwrap_used)]
     serde_json::to_vec(value).unwrap()
 }

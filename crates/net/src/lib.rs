@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod lanes;
+mod patient;
 pub mod pki;
 pub mod server;
 pub mod tls;

@@ -2,6 +2,7 @@
 
 use crate::NetError;
 use crate::lanes::Lane;
+use crate::patient::Patient;
 use crate::tls;
 use http::{Request, Response};
 use http_body::Body;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// A client that has not finished the TLS handshake by then is let go.
@@ -40,13 +42,14 @@ pub async fn bind(address: SocketAddr, with_tls: bool, insecure: bool) -> Result
     TcpListener::bind(address).await.map_err(|source| NetError::Bind { address, source })
 }
 
-/// Serves on this runtime until `shutdown` is ready; then lets running requests end for at most `drain`.
+/// Serves on this runtime: see [`serve_on`].
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     handler: H,
+    write_timeout: Duration,
     shutdown: impl Future<Output = ()>,
-    drain: Duration,
+    time_is_up: impl Future<Output = ()>,
 ) where
     H: Fn(Peer, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -54,16 +57,21 @@ pub async fn serve<H, F, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_on(listener, tls, vec![(Lane::here(), handler)], shutdown, drain).await;
+    let lanes = vec![(Lane::here(), handler)];
+    serve_on(listener, tls, lanes, write_timeout, shutdown, time_is_up).await;
 }
 
-/// Serves on lanes, each with a handler of its own: a connection goes to the lane that carries the fewest.
+/// Serves on lanes, each with a handler of its own, until `shutdown` is ready: a connection goes to the lane
+/// that carries the fewest. Gives up on peers that take nothing for `write_timeout`. Running requests then have
+/// until `time_is_up`, which is polled only then. When this returns, no connection is left but those that were
+/// upgraded.
 pub async fn serve_on<H, F, B>(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     lanes: Vec<(Lane, H)>,
+    write_timeout: Duration,
     shutdown: impl Future<Output = ()>,
-    drain: Duration,
+    time_is_up: impl Future<Output = ()>,
 ) where
     H: Fn(Peer, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -80,10 +88,12 @@ pub async fn serve_on<H, F, B>(
     let http = Arc::new(http);
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
         // A stream belongs to the runtime that it is used on.
@@ -102,10 +112,10 @@ pub async fn serve_on<H, F, B>(
         let Some((lane, handler)) = lanes.iter().min_by_key(|(lane, _)| lane.load()) else { break };
         let (http, handler, acceptor, watcher, carried) =
             (http.clone(), handler.clone(), acceptor.clone(), graceful.watcher(), lane.carry());
-        lane.handle().spawn(async move {
+        let serve = async move {
             let _carried = carried;
             let stream = match TcpStream::from_std(stream) {
-                Ok(stream) => stream,
+                Ok(stream) => Patient::new(stream, write_timeout),
                 Err(error) => return tracing::warn!(%address, %error, "cannot serve a connection"),
             };
             let outcome = match acceptor {
@@ -133,11 +143,16 @@ pub async fn serve_on<H, F, B>(
             if let Err(error) = outcome {
                 tracing::debug!(%address, %error, "connection ended");
             }
-        });
+        };
+        connections.spawn_on(serve, lane.handle());
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still running after {drain:?} and are cut off");
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = time_is_up => {
+            tracing::warn!("requests were still running when time was up, and are cut off");
+            connections.shutdown().await;
+        }
     }
 }
 

@@ -49,6 +49,25 @@ pub enum CallError {
     /// The exchange broke off before there was an answer.
     #[error("{}", chain(.0))]
     Http(#[from] hyper::Error),
+    /// The same, of a client whose connections are driven by themselves.
+    #[error("{0}")]
+    BrokeOff(String),
+}
+
+impl CallError {
+    /// Why a pooled client could not call `target`.
+    pub fn of_client(error: &hyper_util::client::legacy::Error, target: String) -> Self {
+        if !error.is_connect() {
+            return Self::BrokeOff(chain(error));
+        }
+        let mut kind = io::ErrorKind::Other;
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            kind = inner.downcast_ref::<io::Error>().map_or(kind, io::Error::kind);
+            source = inner.source();
+        }
+        Self::Connect { target, source: io::Error::new(kind, chain(error)) }
+    }
 }
 
 /// A request body that can be sent.

@@ -106,6 +106,52 @@ pub struct Private {
     /// The usage object exactly as the model server sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// How the request was changed before it was sent on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+}
+
+/// A change that a source made to a request body before it sent it on: at an offset, some bytes were taken out
+/// and others put in. The body that the record has is the client's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// What for: `include_usage`.
+    pub name: String,
+    /// Offset in the client's body.
+    pub at: u64,
+    /// Bytes taken out there.
+    pub removed: u64,
+    /// What was put there.
+    pub inserted: String,
+    /// The commitment of the body as it was sent, with its salt.
+    pub sent: Commitment,
+}
+
+impl Rewrite {
+    /// The body as it was sent, of the client's; `None` where it does not fit.
+    pub fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let at = usize::try_from(self.at).ok()?;
+        let behind = at.checked_add(usize::try_from(self.removed).ok()?)?;
+        Some([body.get(..at)?, self.inserted.as_bytes(), body.get(behind..)?].concat())
+    }
+}
+
+/// When a stretch of one side of a conversation passed: how many bytes, and microseconds since the request was
+/// accepted. Over both sides of one conversation these only grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark(pub u64, pub u64);
+
+/// What stands before a piece of a body in an `input` or `output` frame. Only a conversation has it, in which
+/// both sides speak and their order cannot be told from the bodies. `docs/formats/websocket.md` has the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PieceMeta {
+    /// The extensions that the handshake agreed on, in the conversation's first piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<String>,
+    /// They add up to the piece.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
 }
 
 /// A request was accepted.
@@ -151,8 +197,36 @@ pub struct End {
     pub output_partial: bool,
     /// What the answer says of itself.
     pub answer: Answer,
+    /// Stretches of the response body, as offset and length, that the client did not get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<(u64, u64)>,
+    /// What became of the answer once its client had hung up, where the route drains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hangup: Option<String>,
+    /// What was said after a WebSocket handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<Conversation>,
     /// What the ledger may not name: commitments with salts, response headers, words on errors.
     pub private: Private,
+}
+
+/// A WebSocket conversation, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conversation {
+    /// Whole messages of text or bytes from the client.
+    pub client_messages: u64,
+    /// And from the server.
+    pub server_messages: u64,
+    /// The code in the client's close frame; 1005 where it has none (RFC 6455 §7.1.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_close: Option<u16>,
+    /// And in the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_close: Option<u16>,
+    /// What passed could not be read to its end as WebSocket frames.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
 }
 
 /// What a dialect read from a response.

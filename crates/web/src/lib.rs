@@ -36,6 +36,8 @@ use tower::ServiceExt as _;
 
 /// How long running requests may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -87,7 +89,8 @@ pub async fn serve(
             }
         }
     };
-    server::serve(listener, tls, handler, shutdown, DRAIN).await;
+    server::serve(listener, tls, handler, WRITE_TIMEOUT, shutdown, async { tokio::time::sleep(DRAIN).await })
+        .await;
 }
 
 async fn checkpoint(State(shared): State<Shared>, Path(tenant): Path<String>) -> Result<Response, Problem> {

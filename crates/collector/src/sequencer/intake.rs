@@ -88,9 +88,11 @@ impl Sequencer {
         let event_id = frame.event_id;
         match frame.content {
             Content::Start(start, piece) => self.take_start(origin, event_id, *start, &piece).map(|()| None),
-            Content::Input(piece) => self.take_piece(origin, event_id, Stream::Input, &piece).map(|()| None),
-            Content::Output(piece) => {
-                self.take_piece(origin, event_id, Stream::Output, &piece).map(|()| None)
+            Content::Input(meta, piece) => {
+                self.take_piece(origin, event_id, Stream::Input, &meta, &piece).map(|()| None)
+            }
+            Content::Output(meta, piece) => {
+                self.take_piece(origin, event_id, Stream::Output, &meta, &piece).map(|()| None)
             }
             Content::End(end, piece) => self.take_end(source_id, origin, event_id, *end, &piece),
             Content::Heartbeat => self.append(&Record::Taken(origin)).map(|_| None),
@@ -153,6 +155,7 @@ impl Sequencer {
         origin: Origin,
         event_id: Uuid,
         stream: Stream,
+        meta: &PieceMeta,
         piece: &[u8],
     ) -> Result<(), CollectorError> {
         let open = self.state.open(origin.incarnation, event_id).filter(|open| open.refs.len() < REFS_MAX);
@@ -164,7 +167,8 @@ impl Sequencer {
         };
         let context = part_context(&tenant, event_id, origin);
         let month = clock::now().month();
-        let part = seal_part(&mut lock(&self.vault), &tenant, subject, month, &context, b"", piece)?;
+        let meta = if *meta == PieceMeta::default() { Vec::new() } else { to_json(meta)? };
+        let part = seal_part(&mut lock(&self.vault), &tenant, subject, month, &context, &meta, piece)?;
         self.append(&Record::Part { origin, event_id, stream, part: &part }).map(|_| ())
     }
 

@@ -158,6 +158,9 @@ fn append_event(writer: &mut LogWriter, events: &Events, event: usize) -> Outcom
     let meta = serde_json::to_vec(&start).map_err(|error| error.to_string())?;
     let start_seq = append(writer, Kind::Start, &id, &meta, &request)?;
     let end = End {
+        withheld: Vec::new(),
+        hangup: None,
+        websocket: None,
         start_seq,
         time: clock::now().0,
         status: Status::Completed,
