@@ -23,10 +23,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Most bytes that one connection holds on their way in, and on their way out. A slow client makes its server
-/// wait instead. The head of a request or of an answer must fit in, too.
-pub(crate) const WIRE_BUFFER_MAX_BYTES: usize = 64 << 10;
-
 /// Why a connection could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {

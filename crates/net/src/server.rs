@@ -83,7 +83,7 @@ pub async fn serve_on<H, F, B>(
     // No header is added to what a handler answers, not even a date.
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).auto_date_header(false);
     // Answers are many small frames: gathered by copying, all that is there goes out in one write.
-    http.http1().writev(false).max_buf_size(crate::WIRE_BUFFER_MAX_BYTES);
+    http.http1().writev(false);
     http.http2().timer(TokioTimer::new()).auto_date_header(false);
     let http = Arc::new(http);
     let acceptor = tls.map(TlsAcceptor::from);

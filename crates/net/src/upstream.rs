@@ -35,6 +35,10 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Most idle connections to one server.
 const IDLE_MAX_CONNECTIONS: usize = 256;
 
+/// Most bytes that one connection holds on their way in, and on their way out: a client that is slow makes its
+/// server wait. The head of an answer must fit in, too.
+const WIRE_BUFFER_MAX_BYTES: usize = 64 << 10;
+
 /// Why a server could not be called.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -174,10 +178,8 @@ impl<B: Outgoing> Upstreams<B> {
                 ))
             })?
             .map_err(failed)?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(crate::WIRE_BUFFER_MAX_BYTES)
-            .handshake(TokioIo::new(socket))
-            .await?;
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(WIRE_BUFFER_MAX_BYTES).handshake(TokioIo::new(socket)).await?;
         Ok(Wire { sender, connection: Some(Box::pin(connection)) })
     }
 
