@@ -95,7 +95,7 @@ impl SocketRecord {
         let passed = passed.bytes();
         let at_us = micros(self.handed.accepted.elapsed()).max(self.last_mark_us + 1);
         self.last_mark_us = at_us;
-        let gathers = self.gathers();
+        let (gathers, interval) = (self.gathers(), self.flush_interval());
         let records = self.handed.start_seq.is_some();
         self.speaker(side).read(bytes);
         if !records {
@@ -107,8 +107,9 @@ impl SocketRecord {
         let speaker = self.speaker(side);
         speaker.gathered.extend_from_slice(bytes);
         speaker.marks.push(Mark(bytes.len() as u64, at_us));
-        let full =
-            speaker.gathered.len() >= gathered_bytes(passed) || speaker.marks.len() >= GATHERED_MARKS_MAX;
+        let full = speaker.gathered.len() >= gathered_bytes(passed)
+            || speaker.marks.len() >= GATHERED_MARKS_MAX
+            || speaker.flushed.elapsed() >= interval;
         if gathers && !full { Ok(None) } else { self.write(side).map(Some) }
     }
 
@@ -135,9 +136,13 @@ impl SocketRecord {
         self.handed.mode == Mode::Relaxed || self.pieces >= WRITE_THROUGH_PIECES_MAX
     }
 
+    fn flush_interval(&self) -> Duration {
+        OUTPUT_FLUSH_INTERVAL.max(self.handed.accepted.elapsed() / AGE_DIVISOR)
+    }
+
     /// When gathered bytes have to be written at the latest.
     pub(crate) fn flush_due(&self) -> Option<Instant> {
-        let interval = OUTPUT_FLUSH_INTERVAL.max(self.handed.accepted.elapsed() / AGE_DIVISOR);
+        let interval = self.flush_interval();
         let speakers = [&self.client, &self.server].into_iter().filter(|one| !one.gathered.is_empty());
         speakers.map(|speaker| speaker.flushed + interval).min()
     }

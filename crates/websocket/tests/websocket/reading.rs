@@ -46,8 +46,6 @@ fn said() -> impl Strategy<Value = Say> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn what_is_said_is_heard(
         says in prop::collection::vec(said(), 0..8),
