@@ -229,12 +229,14 @@ impl Relay {
         self.recording.lock().ticket.release();
     }
 
-    /// Ready once the response may begin. Meanwhile what comes of it is taken in: a short one is whole by
-    /// then, its terminal record is on the way too, and one wait serves for both.
+    /// Ready once the response may begin. Meanwhile what comes of one with a length is taken in: a short one is
+    /// whole by then, its terminal record is on the way too, and one wait serves for both. A stream is left where
+    /// it is: its client may go before the first word, and the record must say so.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Shut>> {
         loop {
+            let gathers = self.left.is_some() && self.held_bytes < HELD_MAX_BYTES;
             match &mut self.state {
-                State::Flowing if self.held_bytes < HELD_MAX_BYTES => match self.poll_flowing(cx) {
+                State::Flowing if gathers => match self.poll_flowing(cx) {
                     Poll::Ready(Some(frame)) => {
                         self.held_bytes += data_len(&frame);
                         self.held.push_back(frame);

@@ -23,15 +23,16 @@ fn keeping(answers: usize) -> (RawServer, Arc<AtomicUsize>) {
 #[test]
 fn connections_to_the_upstream_are_used_again() {
     let (upstream, connections) = keeping(usize::MAX);
-    let site = Site::new();
-    let up = site.up(&upstream.url, &[]);
+    // Each thread has connections of its own.
+    let machines = TwoMachines::with(&upstream.url, "threads = 1", "");
+    let (_collector, gateway) = (machines.start_collector(), machines.start_gateway());
     for n in 0..5 {
-        let answer = request(up.listen, &message("POST", CHAT, &[], &chat(&format!("question {n}"), false)));
-        assert_eq!(answer.status, 200);
+        let text = chat(&format!("question {n}"), false);
+        assert_eq!(request(gateway.listen, &message("POST", CHAT, &[], &text)).status, 200);
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
-    up.wait_shipped();
-    assert_eq!(requests_in(&site).len(), 5);
+    gateway.wait_shipped();
+    assert_eq!(requests_in(&machines.site).len(), 5);
 }
 
 #[test]
@@ -62,11 +63,14 @@ fn a_request_that_reached_the_upstream_is_not_sent_again() {
             counted.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let site = Site::new();
-    let up = site.up(&upstream.url, &[]);
-    let headers = [("Idempotency-Key", "key-7")];
-    assert_eq!(request(up.listen, &message("POST", CHAT, &headers, &chat("first", false))).status, 200);
-    let answer = request(up.listen, &message("POST", CHAT, &headers, &chat("second", false)));
+    let machines = TwoMachines::with(&upstream.url, "threads = 1", "");
+    let (_collector, gateway) = (machines.start_collector(), machines.start_gateway());
+    let site = &machines.site;
+    let ask = |text| {
+        request(gateway.listen, &message("POST", CHAT, &[("Idempotency-Key", "key-7")], &chat(text, false)))
+    };
+    assert_eq!(ask("first").status, 200);
+    let answer = ask("second");
     assert_eq!(answer.status, 502, "{}", text(&answer.body));
     assert_eq!(seen.load(Ordering::SeqCst), 2, "each request came once");
     let record = site.record(answer.event_id());
