@@ -198,6 +198,7 @@ fn append_event(writer: &mut LogWriter, round: usize, event: usize) -> Outcome<(
         error_type: None,
         latency_us: 250_000,
         ttft_us: Some(40_000),
+        first_token_us: None,
         delivered_bytes: BODY_BYTES as u64,
         input_partial: false,
         output_partial: false,
@@ -208,6 +209,7 @@ fn append_event(writer: &mut LogWriter, round: usize, event: usize) -> Outcome<(
             completion_tokens: Some(128),
             ..Answer::default()
         },
+        late: None,
         private: Private {
             output: Some(commitment(&response)?),
             output_type: Some("application/json".to_owned()),
