@@ -6,14 +6,14 @@
 //! written before is written then.
 
 use crate::config::{Mode, Route};
-use crate::dialect::AnswerReader;
+use crate::dialect::{AnswerReader, Endpoint, RequestReader};
 use crate::headers;
 use crate::recorder::{Recorder, Wait};
 use http::HeaderMap;
 use indelible_os::clock;
 use indelible_record::Committer;
 use indelible_record::entry::Status;
-use indelible_record::event::{End, Private};
+use indelible_record::event::{Answer, End, Private};
 use indelible_spool::{Kind, LogError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +53,17 @@ impl Outcome {
         Self { status, error_type: Some(error_type), error: Some(error.to_string()) }
     }
 
+    /// A stream that was begun with 200 can only say in its course that it failed.
+    fn with(self, endpoint: &Endpoint, answer: &Answer) -> Self {
+        let failed = answer.error_type.is_some() || answer.error_code.is_some();
+        match self.status {
+            Status::Completed if failed && endpoint.generates() => {
+                Self { status: Status::UpstreamError, error_type: Some("error_in_answer"), error: self.error }
+            }
+            _ => self,
+        }
+    }
+
     fn hung_up() -> Self {
         Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
     }
@@ -76,17 +87,21 @@ pub struct Exchange {
     mode: Mode,
     accepted: Instant,
     first_byte: Option<Instant>,
+    first_token: Option<Instant>,
     http_status: Option<u16>,
     input: Option<Committer>,
     input_partial: bool,
     input_buffer: Vec<u8>,
     input_failed: Option<InputFailed>,
+    /// Reads on in a body that was not read whole before it was forwarded.
+    request: Option<RequestReader>,
     /// The answer is the gateway's own: it is whole however the request ended.
     own_answer: bool,
     output: Committer,
     output_buffer: Vec<u8>,
     flushed: Instant,
     delivered: u64,
+    endpoint: &'static Endpoint,
     answer: Option<AnswerReader>,
     private: Private,
     finished: bool,
@@ -94,13 +109,14 @@ pub struct Exchange {
 
 impl Exchange {
     /// Begins where the start frame was written. `salt` is for the response body's commitment.
-    pub fn new(
+    pub(crate) fn new(
         recorder: Arc<Recorder>,
         route: &Route,
         event_id: Uuid,
         start_seq: Option<u64>,
         accepted: Instant,
         salt: [u8; 32],
+        endpoint: &'static Endpoint,
     ) -> Self {
         Self {
             recorder,
@@ -109,16 +125,19 @@ impl Exchange {
             mode: route.mode,
             accepted,
             first_byte: None,
+            first_token: None,
             http_status: None,
             input: None,
             input_partial: false,
             input_buffer: Vec::new(),
             input_failed: None,
+            request: None,
             own_answer: false,
             output: Committer::new(salt),
             output_buffer: Vec::new(),
             flushed: accepted,
             delivered: 0,
+            endpoint,
             answer: None,
             private: Private::default(),
             finished: false,
@@ -141,8 +160,14 @@ impl Exchange {
 
     /// The request body is not whole yet, or never will be: what follows is committed to, and recorded piece
     /// by piece.
-    pub fn expect_input(&mut self, committer: Committer, content_type: Option<String>) {
+    pub(crate) fn expect_input(
+        &mut self,
+        committer: Committer,
+        reader: RequestReader,
+        content_type: Option<String>,
+    ) {
         self.input = Some(committer);
+        self.request = Some(reader);
         self.input_partial = true;
         self.private.input_type = content_type;
     }
@@ -151,6 +176,9 @@ impl Exchange {
     pub fn input(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         if let Some(committer) = &mut self.input {
             committer.update(bytes);
+        }
+        if let Some(request) = &mut self.request {
+            request.push(bytes);
         }
         if self.start_seq.is_none() {
             return Ok(());
@@ -196,8 +224,7 @@ impl Exchange {
         self.http_status = Some(status);
         self.private.headers = headers::kept_response_headers(headers);
         self.private.output_type = text(http::header::CONTENT_TYPE).map(str::to_owned);
-        self.answer =
-            Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
+        self.answer = (!self.own_answer).then(|| AnswerReader::new(self.endpoint, headers));
     }
 
     /// More of the answer, before it is handed to the client.
@@ -207,6 +234,9 @@ impl Exchange {
         self.output.update(bytes);
         if let Some(answer) = &mut self.answer {
             answer.push(bytes);
+            if self.first_token.is_none() && answer.began() {
+                self.first_token = Some(now);
+            }
         }
         if self.start_seq.is_none() {
             return Ok(());
@@ -250,6 +280,7 @@ impl Exchange {
         let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
         let broken_off = !matches!(outcome.error_type, None | Some("http_error"));
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();
+        let outcome = outcome.with(self.endpoint, &answer);
         let mut private = std::mem::take(&mut self.private);
         private.error = outcome.error;
         private.usage = usage;
@@ -263,10 +294,12 @@ impl Exchange {
             error_type: outcome.error_type.map(str::to_owned),
             latency_us: micros(self.accepted.elapsed()),
             ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
+            first_token_us: self.first_token.map(|at| micros(at - self.accepted)),
             delivered_bytes: self.delivered,
             input_partial: self.input_partial,
             output_partial: broken_off && self.http_status.is_some() && !self.own_answer,
             answer,
+            late: self.request.take().map(|request| Box::new(request.facts().into())),
             private,
         };
         self.flush_input()?;

@@ -2,7 +2,7 @@
 
 use crate::body::{FlowingRequest, Limits, Relay, RequestBody, ResponseBody};
 use crate::config::{Config, Route};
-use crate::dialect::{self, RequestReader};
+use crate::dialect::{self, Endpoint, RequestReader};
 use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::recorder::{Recorder, Refused, Wait};
@@ -71,8 +71,8 @@ impl Proxy {
             );
         };
         let inbound = self.read_request(request).await;
-        let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
-        let (start, committer) = match self.describe(route, &peer, &inbound, operation) {
+        let endpoint = dialect::endpoint_of(inbound.head.method.as_str(), inbound.head.uri.path());
+        let (start, rest) = match self.describe(route, &peer, &inbound, endpoint) {
             Ok(described) => described,
             Err(error) => {
                 return own(
@@ -110,9 +110,10 @@ impl Proxy {
                 );
             }
         };
-        let exchange = Exchange::new(self.recorder.clone(), route, event_id, start_seq, accepted, salt);
+        let exchange =
+            Exchange::new(self.recorder.clone(), route, event_id, start_seq, accepted, salt, endpoint);
         let recording = Recording::new(exchange);
-        self.forward(route, inbound, committer, recording).await
+        self.forward(route, inbound, rest, recording).await
     }
 
     /// Reads a request up to the size that is handled whole.
@@ -158,25 +159,25 @@ impl Proxy {
         Inbound { head, read, rest: (!ended).then_some(body), problem }
     }
 
-    /// What the start record says. The committer is for a body that was not read whole.
+    /// What the start record says. Committer and reader are for a body that was not read whole.
     fn describe(
         &self,
         route: &Route,
         peer: &Peer,
         inbound: &Inbound,
-        operation: dialect::Operation,
-    ) -> Result<(Start, Option<Committer>), String> {
+        endpoint: &'static Endpoint,
+    ) -> Result<(Start, Option<(Committer, RequestReader)>), String> {
         let head = &inbound.head;
         let from_headers = headers::identity(&head.headers);
-        let mut reader = RequestReader::new();
+        let mut reader = RequestReader::new(endpoint, head.uri.path(), &head.headers);
         reader.push(&inbound.read);
-        let said = reader.finish();
+        let mut said = reader.facts();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let mut committer = Committer::new(random()?);
         committer.update(&inbound.read);
         let (input, rest) = match (&inbound.rest, &inbound.problem) {
             (None, None) => (Some(committer.finish()), None),
-            _ => (None, Some(committer)),
+            _ => (None, Some((committer, reader))),
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let start = Start {
@@ -186,20 +187,18 @@ impl Proxy {
                 route: route.name.clone(),
                 environment: from_headers.environment.or_else(|| route.environment.clone()),
                 app_version: from_headers.app_version,
-                operation: operation.as_str().to_owned(),
+                operation: endpoint.operation().to_owned(),
                 provider: route.provider.clone(),
-                model: said.model,
-                params: said.params,
-                stream: said.stream,
                 // What the application's own infrastructure says in a header outranks a body field.
-                user_id: from_headers.user_id.or(said.user_id),
-                session_id: from_headers.session_id.or(said.session_id),
+                user_id: from_headers.user_id.or_else(|| said.user_id.take()),
+                session_id: from_headers.session_id.or_else(|| said.session_id.take()),
                 request_id: from_headers.request_id,
                 api_key_id: headers::api_key_id(&head.headers, &self.config.api_key_id_key),
                 trace_id: from_headers.trace_id,
                 span_id: from_headers.span_id,
-                tools: said.tools,
                 attempt: from_headers.attempt,
+                tags: [from_headers.tags, std::mem::take(&mut said.tags)].concat(),
+                ..said.into()
             },
             private: Private {
                 method: Some(head.method.to_string()),
@@ -219,13 +218,13 @@ impl Proxy {
         &self,
         route: &Route,
         inbound: Inbound,
-        committer: Option<Committer>,
+        rest: Option<(Committer, RequestReader)>,
         recording: Recording,
     ) -> Response<ResponseBody> {
-        if let Some(committer) = committer {
+        if let Some((committer, reader)) = rest {
             let content_type =
                 inbound.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            recording.lock().expect_input(committer, content_type.map(str::to_owned));
+            recording.lock().expect_input(committer, reader, content_type.map(str::to_owned));
         }
         if let Some(problem) = inbound.problem {
             return self.refuse(recording, problem).await;
