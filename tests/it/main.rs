@@ -11,5 +11,6 @@ mod common;
 mod kill;
 mod limits;
 mod machines;
+mod read;
 mod tamper;
 mod wire;
