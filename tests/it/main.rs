@@ -13,5 +13,6 @@ mod kill;
 mod limits;
 mod machines;
 mod prices;
+mod read;
 mod tamper;
 mod wire;

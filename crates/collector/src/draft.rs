@@ -13,13 +13,16 @@ use indelible_record::event::{Answer, Conversation, End, Facts, Private, Start};
 use indelible_record::identity;
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Most names in one entry's list, and most parameters.
 const NAMES_MAX: usize = 64;
 /// Most stretches of a body that an entry names.
 const WITHHELD_MAX: usize = 64;
+/// Most tags in one entry.
+const TAGS_MAX: usize = 16;
 
 /// The subject of a call: its user, failing that its session, failing that a day of its route.
 pub fn subject_of(vault: &mut Vault, start: &Start, now: Utc) -> Result<SubjectRef, VaultError> {
@@ -80,11 +83,18 @@ pub fn apply_end(vault: &mut Vault, entry: &mut Entry, end: &End, private: &mut 
         let kind = end.private.output_type.as_deref();
         entry.output = Some(side(output, kind, end.output_partial));
     }
+    if let Some(late) = &end.late {
+        apply_late(&mut clear, entry, late);
+    }
     apply_answer(&mut clear, entry, &end.answer);
     if !end.withheld.is_empty() {
         let counts = end.withheld.iter().filter(|(at, len)| (*at).max(*len) <= INTEGER_MAX);
         let stretches: Vec<_> = counts.take(WITHHELD_MAX).map(|(at, len)| json!([at, len])).collect();
         entry.detail.get_or_insert_default().insert("withheld".to_owned(), stretches.into());
+    }
+    if let Some(us) = end.first_token_us.filter(|us| Some(us / 1000) != entry.ttft_ms) {
+        let detail = entry.detail.get_or_insert_default();
+        detail.insert("first_token_ms".to_owned(), (us / 1000).min(INTEGER_MAX).into());
     }
     if let Some(conversation) = &end.websocket {
         let detail = entry.detail.get_or_insert_default();
@@ -145,13 +155,48 @@ fn apply_facts(vault: &mut Vault, entry: &mut Entry, facts: &Facts, private: &mu
     entry.retention_class = clear.field("retention_class", facts.retention_class.as_deref());
     entry.stream = facts.stream;
     entry.attempt = facts.attempt;
-    entry.params = facts
-        .params
-        .iter()
-        .filter(|(name, value)| is_param(name, value))
-        .take(NAMES_MAX)
-        .map(|(n, v)| (n.clone(), v.clone()))
-        .collect();
+    entry.params = params(facts);
+    apply_detail(&mut clear, entry, facts);
+}
+
+fn params(facts: &Facts) -> BTreeMap<String, Param> {
+    let params = facts.params.iter().filter(|(name, value)| is_param(name, value));
+    params.take(NAMES_MAX).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What a request says that has no field of its own.
+fn apply_detail(clear: &mut Clear<'_>, entry: &mut Entry, facts: &Facts) {
+    clear.detail(entry, "previous_response_id", facts.previous_response_id.as_deref());
+    clear.detail(entry, "response_id", facts.response_id.as_deref());
+    clear.detail(entry, "request_unread", facts.unread.as_deref());
+    let user = facts.user_id.as_deref();
+    for tag in facts.tags.iter().filter(|tag| may_be_a_tag(tag, user)) {
+        let detail = entry.detail.get_or_insert_default();
+        let tags = detail.entry("tags").or_insert_with(|| Vec::<Value>::new().into()).as_array_mut();
+        if let Some(tags) =
+            tags.filter(|tags| tags.len() < TAGS_MAX && !tags.iter().any(|other| other == tag))
+        {
+            tags.push(tag.clone().into());
+        }
+    }
+}
+
+/// The payload has all tags; one that may not stand here is left out, since nobody looks for its hash.
+fn may_be_a_tag(tag: &str, user: Option<&str>) -> bool {
+    identity::tag_may_stand_clear(tag) && !tag.split(':').any(|part| Some(part) == user)
+}
+
+/// What the whole of a large request body says outranks what its beginning said: of doubled members the last
+/// counts. Whose payload it is was settled before.
+fn apply_late(clear: &mut Clear<'_>, entry: &mut Entry, late: &Facts) {
+    entry.model = clear.field("model", late.model.as_deref()).or(entry.model.take());
+    entry.stream = late.stream.or(entry.stream);
+    if entry.session_id.is_none() {
+        entry.session_id = clear.field("session_id", late.session_id.as_deref());
+    }
+    entry.tools = clear.names("tools", &late.tools);
+    entry.params = params(late);
+    apply_detail(clear, entry, late);
 }
 
 fn apply_answer(clear: &mut Clear<'_>, entry: &mut Entry, answer: &Answer) {
@@ -166,6 +211,20 @@ fn apply_answer(clear: &mut Clear<'_>, entry: &mut Entry, answer: &Answer) {
         entry.usage_source = Some("provider".to_owned());
     } else if entry.event_type != event_type::REQUEST {
         entry.usage_source = Some("missing".to_owned());
+    }
+    clear.detail(entry, "response_id", answer.response_id.as_deref());
+    clear.detail(entry, "service_tier", answer.service_tier.as_deref());
+    clear.detail(entry, "provider_error", answer.error_type.as_deref());
+    clear.detail(entry, "provider_error_code", answer.error_code.as_deref());
+    clear.detail(entry, "answer_unread", answer.unread.as_deref());
+    let request_id =
+        answer.provider_request_id.as_deref().filter(|id| entry.request_id.as_deref() != Some(*id));
+    clear.detail(entry, "provider_request_id", request_id);
+    if let Some(tokens) = count(answer.cache_creation_tokens).filter(|tokens| *tokens > 0) {
+        entry.detail.get_or_insert_default().insert("cache_creation_tokens".to_owned(), tokens.into());
+    }
+    if answer.refused {
+        entry.detail.get_or_insert_default().insert("refused".to_owned(), true.into());
     }
     if !answer.tool_calls.is_empty() {
         let names = clear.names("tool_calls", &answer.tool_calls);
@@ -195,6 +254,13 @@ impl Clear<'_> {
         Some(shown)
     }
 
+    /// The same, for a string that has no field of its own.
+    fn detail(&mut self, entry: &mut Entry, name: &str, text: Option<&str>) {
+        if let Some(shown) = self.field(name, text) {
+            entry.detail.get_or_insert_default().insert(name.to_owned(), shown.into());
+        }
+    }
+
     fn names(&mut self, list: &str, names: &[String]) -> Vec<String> {
         let shown = names.iter().take(NAMES_MAX).enumerate();
         shown.filter_map(|(n, name)| self.field(&format!("{list}.{n}"), Some(name))).collect()
@@ -219,7 +285,7 @@ fn counted(conversation: &Conversation) -> serde_json::Value {
 
 fn event_type_of(operation: &str) -> &'static str {
     match operation {
-        "chat" | "text_completion" => event_type::LLM_REQUEST,
+        "chat" | "text_completion" | "generate_content" | "realtime" => event_type::LLM_REQUEST,
         "embeddings" => event_type::EMBEDDING,
         _ => event_type::REQUEST,
     }
@@ -258,3 +324,6 @@ fn is_media_type(text: &str) -> bool {
 fn count(tokens: Option<u64>) -> Option<u64> {
     tokens.filter(|&count| count <= INTEGER_MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,8 @@ mod tests {
             withheld: Vec::new(),
             hangup: None,
             websocket: None,
+            first_token_us: None,
+            late: None,
             start_seq: 1,
             time: 0,
             status: Status::Completed,

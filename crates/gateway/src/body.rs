@@ -226,7 +226,7 @@ impl Relay {
 
     /// The response begins: from here on it is with the client and the model server.
     pub(crate) fn release(&self) {
-        self.recording.lock().ticket.release();
+        self.recording.lock().release();
     }
 
     /// Ready once the response may begin. Meanwhile what comes of one with a length is taken in: a short one is

@@ -141,15 +141,16 @@ pub struct Config {
 impl Upstream {
     /// Reads `http://host:port/prefix`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("{text:?} is not a URL: {error}"))?;
+        let shown = without_credentials(text);
+        let uri: Uri = text.parse().map_err(|error| format!("{shown:?} is not a URL: {error}"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(format!("{text:?} is not a URL: expected http://host:port"));
+            return Err(format!("{shown:?} is not a URL: expected http://host:port"));
         };
         if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
-            return Err(format!("{text:?}: only http and https are spoken"));
+            return Err(format!("{shown:?}: only http and https are spoken"));
         }
         if authority.as_str().contains('@') {
-            return Err(format!("{text:?}: credentials do not belong into a URL"));
+            return Err(format!("{shown:?}: credentials do not belong into a URL"));
         }
         Ok(Self {
             scheme: scheme.clone(),
@@ -193,6 +194,12 @@ impl Route {
             inject_usage: false,
         }
     }
+}
+
+/// A URL as words may show it: neither what stands before its host nor its query.
+fn without_credentials(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("…@{rest}"))
 }
 
 /// Whether this can name a tenant: `[a-z0-9][a-z0-9_-]{0,63}`, but not the collector's own ledger.
@@ -265,6 +272,21 @@ mod tests {
         assert_eq!(prefixed.uri("/openai/v1/chat").unwrap(), "https://models.example/openai/v1/chat");
         for bad in ["127.0.0.1:8000", "ftp://x", "http://user:secret@host", "", "/v1"] {
             assert!(Upstream::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// graniet/llm #115: a key in a URL leaked through the words of an error.
+    #[test]
+    fn no_error_shows_the_credentials_of_a_url() {
+        for bad in [
+            "http://user:s3cret@host",
+            "ftp://user:s3cret@host",
+            "user:s3cret@host/ x",
+            "host?key=s3cret",
+            "http://?key=s3cret",
+        ] {
+            let error = Upstream::parse(bad).unwrap_err();
+            assert!(!error.contains("s3cret"), "{error}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! written before is written then.
 
 use crate::config::{Mode, Route};
-use crate::dialect::AnswerReader;
+use crate::dialect::{AnswerReader, Endpoint, MessageReader, RequestReader};
 use crate::headers;
 use crate::metrics::Ticket;
 use crate::recorder::{Recorder, Wait};
@@ -15,7 +15,7 @@ use http::HeaderMap;
 use indelible_os::clock;
 use indelible_record::Committer;
 use indelible_record::entry::Status;
-use indelible_record::event::{End, Private};
+use indelible_record::event::{Answer, End, Private};
 use indelible_spool::{Kind, LogError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,6 +55,17 @@ impl Outcome {
         Self { status, error_type: Some(error_type), error: Some(error.to_string()) }
     }
 
+    /// A stream that was begun with 200 can only say in its course that it failed.
+    fn with(self, endpoint: &Endpoint, answer: &Answer) -> Self {
+        let failed = answer.error_type.is_some() || answer.error_code.is_some();
+        match self.status {
+            Status::Completed if failed && endpoint.generates() => {
+                Self { status: Status::UpstreamError, error_type: Some("error_in_answer"), error: self.error }
+            }
+            _ => self,
+        }
+    }
+
     /// The client went away.
     pub(crate) fn hung_up() -> Self {
         Self { status: Status::Cancelled, error_type: Some("client_gone"), error: None }
@@ -84,17 +95,21 @@ pub struct Exchange {
     mode: Mode,
     accepted: Instant,
     first_byte: Option<Instant>,
+    first_token: Option<Instant>,
     http_status: Option<u16>,
     input: Option<Committer>,
     input_partial: bool,
     input_buffer: Vec<u8>,
     input_failed: Option<InputFailed>,
+    /// Reads on in a body that was not read whole before it was forwarded.
+    request: Option<RequestReader>,
     /// The answer is the gateway's own: it is whole however the request ended.
     own_answer: bool,
     output: Committer,
     output_buffer: Vec<u8>,
     flushed: Instant,
     delivered: u64,
+    endpoint: &'static Endpoint,
     answer: Option<AnswerReader>,
     private: Private,
     /// What became of the answer once its client had hung up, and whether it came whole.
@@ -103,8 +118,20 @@ pub struct Exchange {
     withheld: Vec<(u64, u64)>,
     finished: bool,
     /// Counts the request, and holds what it takes of limits, until this is dropped.
-    pub(crate) ticket: Ticket,
+    ticket: Option<Ticket>,
     underway: Underway,
+}
+
+/// What a record begins with.
+pub(crate) struct Begun {
+    /// The event's id.
+    pub(crate) event_id: Uuid,
+    /// The start frame; `None` where the route serves without a record.
+    pub(crate) start_seq: Option<u64>,
+    /// When the request came.
+    pub(crate) accepted: Instant,
+    /// For the response body's commitment.
+    pub(crate) salt: [u8; 32],
 }
 
 impl Exchange {
@@ -112,12 +139,11 @@ impl Exchange {
     pub(crate) fn new(
         recorder: Arc<Recorder>,
         route: &Route,
-        event_id: Uuid,
-        start_seq: Option<u64>,
-        accepted: Instant,
-        salt: [u8; 32],
+        begun: Begun,
+        endpoint: &'static Endpoint,
         ticket: Ticket,
     ) -> Self {
+        let Begun { event_id, start_seq, accepted, salt } = begun;
         Self {
             underway: recorder.running().enter(),
             recorder,
@@ -126,22 +152,25 @@ impl Exchange {
             mode: route.mode,
             accepted,
             first_byte: None,
+            first_token: None,
             http_status: None,
             input: None,
             input_partial: false,
             input_buffer: Vec::new(),
             input_failed: None,
+            request: None,
             own_answer: false,
             output: Committer::new(salt),
             output_buffer: Vec::new(),
             flushed: accepted,
             delivered: 0,
+            endpoint,
             answer: None,
             private: Private::default(),
             hangup: None,
             withheld: Vec::new(),
             finished: false,
-            ticket,
+            ticket: Some(ticket),
         }
     }
 
@@ -166,8 +195,14 @@ impl Exchange {
 
     /// The request body is not whole yet, or never will be: what follows is committed to, and recorded piece
     /// by piece.
-    pub fn expect_input(&mut self, committer: Committer, content_type: Option<String>) {
+    pub(crate) fn expect_input(
+        &mut self,
+        committer: Committer,
+        reader: RequestReader,
+        content_type: Option<String>,
+    ) {
         self.input = Some(committer);
+        self.request = Some(reader);
         self.input_partial = true;
         self.private.input_type = content_type;
     }
@@ -176,6 +211,9 @@ impl Exchange {
     pub fn input(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         if let Some(committer) = &mut self.input {
             committer.update(bytes);
+        }
+        if let Some(request) = &mut self.request {
+            request.push(bytes);
         }
         if self.start_seq.is_none() {
             return Ok(());
@@ -218,12 +256,13 @@ impl Exchange {
     /// The answer's head.
     pub fn head(&mut self, status: u16, headers: &HeaderMap) {
         let text = |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        self.ticket.hold();
+        if let Some(ticket) = &mut self.ticket {
+            ticket.hold();
+        }
         self.http_status = Some(status);
         self.private.headers = headers::kept_response_headers(headers);
         self.private.output_type = text(http::header::CONTENT_TYPE).map(str::to_owned);
-        self.answer =
-            Some(AnswerReader::new(text(http::header::CONTENT_TYPE), text(http::header::CONTENT_ENCODING)));
+        self.answer = (!self.own_answer).then(|| AnswerReader::new(self.endpoint, headers));
     }
 
     /// What stands behind the body of the answer.
@@ -237,6 +276,9 @@ impl Exchange {
         self.output.update(bytes);
         if let Some(answer) = &mut self.answer {
             answer.push(bytes);
+            if self.first_token.is_none() && answer.began() {
+                self.first_token = Some(now);
+            }
         }
         if self.start_seq.is_none() {
             return Ok(());
@@ -299,11 +341,14 @@ impl Exchange {
             return Ok(Wait::Ready);
         }
         self.finished = true;
-        self.ticket.ending(outcome.status, self.http_status);
-        let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
         let whole = matches!(outcome.error_type, None | Some("http_error"))
             || self.hangup.is_some_and(|(_, whole)| whole);
         let (answer, usage) = self.answer.take().map(AnswerReader::finish).unwrap_or_default();
+        let outcome = outcome.with(self.endpoint, &answer);
+        if let Some(ticket) = &mut self.ticket {
+            ticket.ending(outcome.status, self.http_status);
+        }
+        let Some(start_seq) = self.start_seq else { return Ok(Wait::Ready) };
         let mut private = std::mem::take(&mut self.private);
         private.error = outcome.error;
         private.usage = usage;
@@ -320,16 +365,25 @@ impl Exchange {
             error_type: outcome.error_type.map(str::to_owned),
             latency_us: micros(self.accepted.elapsed()),
             ttft_us: self.first_byte.map(|at| micros(at - self.accepted)),
+            first_token_us: self.first_token.map(|at| micros(at - self.accepted)),
             delivered_bytes: self.delivered,
             input_partial: self.input_partial,
             output_partial: !whole && self.http_status.is_some() && !self.own_answer,
             answer,
+            late: self.request.take().map(|request| Box::new(request.facts().into())),
             private,
         };
         self.flush_input()?;
         let last = std::mem::take(&mut self.output_buffer);
         let seq = self.recorder.end(self.mode, self.event_id, &end, &last)?;
         Ok(self.recorder.wait(self.mode, seq))
+    }
+
+    /// The request is with the model server or the client for now.
+    pub(crate) fn release(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.release();
+        }
     }
 
     /// Hands the record over, for what follows the head is no body. Whoever takes it writes its end.
@@ -347,6 +401,8 @@ impl Exchange {
             output: self.output.clone(),
             private: std::mem::take(&mut self.private),
             underway: self.recorder.running().enter(),
+            ticket: self.ticket.take(),
+            reader: MessageReader::new(self.endpoint),
         }
     }
 
@@ -368,6 +424,10 @@ pub(crate) struct HandedOver {
     pub(crate) output: Committer,
     pub(crate) private: Private,
     pub(crate) underway: Underway,
+    /// Counts the conversation, and holds what it takes of limits, until this is dropped.
+    pub(crate) ticket: Option<Ticket>,
+    /// Reads what the server says.
+    pub(crate) reader: MessageReader,
 }
 
 /// Whoever holds this is bringing the request to its end; dropping it ends the request.

@@ -4,9 +4,9 @@ use crate::access::{Access, Admission, Denied};
 use crate::backlog::Backlog;
 use crate::body::{FlowingRequest, Relay, RequestBody, ResponseBody, Shut};
 use crate::config::{Config, Mode, OnHangup};
-use crate::dialect::{self, RequestFacts, RequestReader};
+use crate::dialect::{self, Endpoint, RequestFacts, RequestReader};
 use crate::drain::{self, Answer, Call, Drains};
-use crate::exchange::{Exchange, InputFailed, Outcome, Recording};
+use crate::exchange::{Begun, Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::hop;
 use crate::limits::{Late, Limits};
@@ -23,9 +23,9 @@ use indelible_net::client::HttpClient;
 use indelible_net::server::Peer;
 use indelible_net::upstream::{CallError, Upstreams};
 use indelible_os::{clock, random};
-use indelible_record::Committer;
 use indelible_record::entry::Status;
 use indelible_record::event::{Facts, Private, Start};
+use indelible_record::{Commitment, Committer};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -128,7 +128,10 @@ impl Proxy {
             Some(_) => Inbound::unread(request).await,
         };
         let mut inbound = Inbound { handshake, ..inbound };
-        let said = read_facts(&inbound.read);
+        let endpoint = dialect::endpoint_of(inbound.head.method.as_str(), inbound.head.uri.path());
+        let mut reader = RequestReader::new(endpoint, inbound.head.uri.path(), &inbound.head.headers);
+        reader.push(&inbound.read);
+        let said = reader.facts();
         let admitted = rules.admit(self.access.metrics(), caller, &inbound.head, said.model.as_deref());
         let Some((admission, mut ticket)) = admitted else {
             // Unreachable by Config::validate, which wants a route for every request.
@@ -147,9 +150,14 @@ impl Proxy {
         if admission.route().inject_usage {
             inbound.asking = inbound.asking(drawn.sent_salt);
         }
-        let operation = dialect::operation_of(inbound.head.method.as_str(), inbound.head.uri.path());
-        let (start, committer) =
-            self.describe(&admission, &peer, &inbound, operation, said, drawn.input_salt);
+        let mut committer = Committer::new(drawn.input_salt);
+        committer.update(&inbound.read);
+        // What was not read whole is read and committed to as it passes.
+        let (input, rest) = match inbound.is_whole() {
+            true => (Some(committer.finish()), None),
+            false => (None, Some((committer, reader))),
+        };
+        let start = describe(&admission, &peer, &inbound, endpoint, said, input);
         ticket.trace(self.access.traces(), event_id, &start);
         let start_seq = match self.recorder.start(admission.route(), event_id, &start, &inbound.read) {
             Ok(seq) => seq,
@@ -171,10 +179,9 @@ impl Proxy {
                 return own(StatusCode::SERVICE_UNAVAILABLE, event_id, &refused.to_string(), hint);
             }
         };
-        let (recorder, route) = (self.recorder.clone(), admission.route());
-        let salt = drawn.output_salt;
-        let exchange = Exchange::new(recorder, route, event_id, start_seq, accepted, salt, ticket);
-        self.forward(&admission, inbound, committer, Recording::new(exchange), &limits).await
+        let begun = Begun { event_id, start_seq, accepted, salt: drawn.output_salt };
+        let exchange = Exchange::new(self.recorder.clone(), admission.route(), begun, endpoint, ticket);
+        self.forward(&admission, inbound, rest, Recording::new(exchange), &limits).await
     }
 
     /// Reads a request up to the size that is handled whole.
@@ -231,82 +238,19 @@ impl Proxy {
         Inbound { read, trailers, rest: (!ended).then_some(body), problem, ..Inbound::of(head) }
     }
 
-    /// What the start record says. The committer is for a body that was not read whole.
-    fn describe(
-        &self,
-        admission: &Admission,
-        peer: &Peer,
-        inbound: &Inbound,
-        operation: dialect::Operation,
-        said: RequestFacts,
-        salt: [u8; 32],
-    ) -> (Start, Option<Committer>) {
-        let (head, route) = (&inbound.head, admission.route());
-        let from_headers = headers::identity(&head.headers);
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let mut committer = Committer::new(salt);
-        committer.update(&inbound.read);
-        let (input, rest) = match (&inbound.rest, &inbound.problem) {
-            (None, None) if !inbound.unread && inbound.handshake.is_none() => {
-                (Some(committer.finish()), None)
-            }
-            _ => (None, Some(committer)),
-        };
-        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let mut start = Start {
-            tenant: admission.tenant().to_owned(),
-            time: clock::now().0,
-            facts: Facts {
-                route: route.name.clone(),
-                environment: from_headers.environment.or_else(|| route.environment.clone()),
-                app_version: from_headers.app_version,
-                operation: operation.as_str().to_owned(),
-                provider: route.provider.clone(),
-                model: said.model,
-                params: said.params,
-                stream: said.stream,
-                // Whose key it is outranks what a request says; what the application's own infrastructure
-                // says in a header outranks a body field.
-                user_id: admission.user().map(str::to_owned).or(from_headers.user_id).or(said.user_id),
-                session_id: from_headers.session_id.or(said.session_id),
-                request_id: from_headers.request_id,
-                api_key_id: admission.key_id().map(str::to_owned),
-                trace_id: from_headers.trace_id,
-                span_id: from_headers.span_id,
-                tools: said.tools,
-                attempt: from_headers.attempt,
-                retention_class: route.retention_class.clone(),
-            },
-            private: Private {
-                method: Some(head.method.to_string()),
-                target: Some(headers::scrub_target(target)),
-                headers: headers::kept_request_headers(&head.headers),
-                peer: Some(peer.address.to_string()),
-                input,
-                rewrite: inbound.asking.as_ref().map(|asking| asking.rewrite.clone()),
-                input_type: content_type.map(str::to_owned),
-                ..Private::default()
-            },
-        };
-        if let Some(handshake) = &inbound.handshake {
-            handshake.describe(&mut start, head.uri.query());
-        }
-        (start, rest)
-    }
-
     /// Sends the request to the model server and its answer to the client.
     async fn forward(
         &self,
         admission: &Admission,
         inbound: Inbound,
-        committer: Option<Committer>,
+        rest: Option<(Committer, RequestReader)>,
         recording: Recording,
         limits: &Limits,
     ) -> Response<ResponseBody> {
-        if let Some(committer) = committer {
+        if let Some((committer, reader)) = rest {
             let content_type =
                 inbound.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            recording.lock().expect_input(committer, content_type.map(str::to_owned));
+            recording.lock().expect_input(committer, reader, content_type.map(str::to_owned));
         }
         if let Some(denied) = &admission.denied {
             let answer = turned_away(denied, recording.lock().event_id());
@@ -359,7 +303,7 @@ impl Proxy {
         *outbound.uri_mut() = uri;
         admission.put_credential(&mut headers);
         *outbound.headers_mut() = headers;
-        recording.lock().ticket.release();
+        recording.lock().release();
         let drains = (admission.route().on_hangup == OnHangup::Drain && inbound.handshake.is_none())
             .then(|| self.drains.clone());
         let call = self.call(outbound, inbound.handshake.is_some());
@@ -540,6 +484,11 @@ impl Inbound {
         }
     }
 
+    /// Whether all of its body was read, and nothing else is to follow.
+    fn is_whole(&self) -> bool {
+        self.rest.is_none() && self.problem.is_none() && !self.unread && self.handshake.is_none()
+    }
+
     /// The change that asks for usage, where the client left it open. Only a request that was read whole can be
     /// changed.
     fn asking(&self, salt: [u8; 32]) -> Option<Asking> {
@@ -568,11 +517,60 @@ impl Inbound {
     }
 }
 
-/// What the beginning of a request body says.
-fn read_facts(read: &[u8]) -> RequestFacts {
-    let mut reader = RequestReader::new();
-    reader.push(read);
-    reader.finish()
+/// What the start record says.
+fn describe(
+    admission: &Admission,
+    peer: &Peer,
+    inbound: &Inbound,
+    endpoint: &'static Endpoint,
+    mut said: RequestFacts,
+    input: Option<Commitment>,
+) -> Start {
+    let (head, route) = (&inbound.head, admission.route());
+    let from_headers = headers::identity(&head.headers);
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut start = Start {
+        tenant: admission.tenant().to_owned(),
+        time: clock::now().0,
+        facts: Facts {
+            route: route.name.clone(),
+            environment: from_headers.environment.or_else(|| route.environment.clone()),
+            app_version: from_headers.app_version,
+            operation: endpoint.operation().to_owned(),
+            provider: route.provider.clone(),
+            // Whose key it is outranks what a request says; what the application's own infrastructure
+            // says in a header outranks a body field.
+            user_id: admission
+                .user()
+                .map(str::to_owned)
+                .or(from_headers.user_id)
+                .or_else(|| said.user_id.take()),
+            session_id: from_headers.session_id.or_else(|| said.session_id.take()),
+            request_id: from_headers.request_id,
+            api_key_id: admission.key_id().map(str::to_owned),
+            trace_id: from_headers.trace_id,
+            span_id: from_headers.span_id,
+            attempt: from_headers.attempt,
+            retention_class: route.retention_class.clone(),
+            tags: [from_headers.tags, std::mem::take(&mut said.tags)].concat(),
+            ..said.into()
+        },
+        private: Private {
+            method: Some(head.method.to_string()),
+            target: Some(headers::scrub_target(target)),
+            headers: headers::kept_request_headers(&head.headers),
+            peer: Some(peer.address.to_string()),
+            input,
+            rewrite: inbound.asking.as_ref().map(|asking| asking.rewrite.clone()),
+            input_type: content_type.map(str::to_owned),
+            ..Private::default()
+        },
+    };
+    if let Some(handshake) = &inbound.handshake {
+        handshake.describe(&mut start, head.uri.query());
+    }
+    start
 }
 
 impl Problem {

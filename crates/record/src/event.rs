@@ -26,7 +26,7 @@ pub struct Facts {
     /// Version of the calling application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_version: Option<String>,
-    /// What kind of call: `chat`, `text_completion`, `embeddings`, `other`.
+    /// What kind of call: `chat`, `text_completion`, `embeddings`, `other`, …
     pub operation: String,
     /// Who serves the model.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,18 @@ pub struct Facts {
     /// How long the payload is kept: a class that the route names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_class: Option<String>,
+    /// What the application says of the call: `name:value`, or a bare word. May be personal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The response that the call goes on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_response_id: Option<String>,
+    /// The response that the call asks about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// Why the request body was not read, or not to its end: a short word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// What is only ever in the payload.
@@ -103,7 +115,8 @@ pub struct Private {
     /// Media type of the response body as sent, parameters included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_type: Option<String>,
-    /// The usage object exactly as the model server sent it.
+    /// The usage object exactly as the model server sent it. Where it sends one in parts, their members
+    /// together; of a connection with several answers, a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
     /// How the request was changed before it was sent on.
@@ -187,6 +200,10 @@ pub struct End {
     /// Microseconds from accepting the request to the first byte of the response body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_us: Option<u64>,
+    /// Microseconds from accepting the request to the first thing that was generated, where the answer says
+    /// which that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_us: Option<u64>,
     /// Bytes of the response body that were handed to the client's connection.
     pub delivered_bytes: u64,
     /// Whether the request body broke off.
@@ -206,6 +223,9 @@ pub struct End {
     /// What was said after a WebSocket handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket: Option<Conversation>,
+    /// What a request body says that was too large to be read before it was forwarded: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<Box<Facts>>,
     /// What the ledger may not name: commitments with salts, response headers, words on errors.
     pub private: Private,
 }
@@ -251,12 +271,36 @@ pub struct Answer {
     /// Of the tokens in, those read from a cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// Of the tokens in, those written to a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_creation_tokens: Option<u64>,
     /// Of the tokens out, those spent on reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
     /// Names of the tools called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<String>,
+    /// The provider's id for the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// The provider's id for the request, from the head of its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_request_id: Option<String>,
+    /// The service tier that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// Whether the model declined to answer, where the answer says so in a field of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// The provider's word for what went wrong, in an error body or in an event of a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// The provider's code for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// Why the body was not read, or not to its end: a short word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A source came up or went down.

@@ -28,6 +28,17 @@ pub fn is_clear_or_hashed(text: &str) -> bool {
     }
 }
 
+/// Whether a tag, `name:value` or a bare word, may stand in an entry. Beside the rule for all strings, nothing
+/// may whose name speaks of a person: `customer:jane` looks like an identifier, and is one, of Jane.
+pub fn tag_may_stand_clear(tag: &str) -> bool {
+    const PERSONAL: [&str; 14] = [
+        "account", "address", "author", "birth", "client", "customer", "employee", "mail", "name", "patient",
+        "person", "phone", "session", "user",
+    ];
+    let name = tag.split_once(':').map_or("", |(name, _)| name).to_ascii_lowercase();
+    may_stand_clear(tag) && !PERSONAL.iter().any(|word| name.contains(word))
+}
+
 /// What entries themselves mark a string with: a client's own must not be taken for one of ours.
 fn is_of_our_own_form(text: &str) -> bool {
     ["h:", "k:", "sub_"].iter().any(|prefix| text.starts_with(prefix))
@@ -148,6 +159,29 @@ mod tests {
             &"a".repeat(129),
         ] {
             assert!(!may_stand_clear(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_speaks_of_a_person_does_not_stand_clear() {
+        for tag in
+            ["prod", "team:search", "feature:summary-v2", "ticket:T-1042", "env:eu-west-1", "eval:true"]
+        {
+            assert!(tag_may_stand_clear(tag), "{tag}");
+        }
+        for tag in [
+            "customer:jane",
+            "userId:17",
+            "UserName:jane",
+            "contact_email:x",
+            "session:9",
+            "phone:12",
+            "team:jane doe",
+            "ticket:447911123456",
+            "key:sk-proj-abcdefgh",
+            "",
+        ] {
+            assert!(!tag_may_stand_clear(tag), "{tag}");
         }
     }
 

@@ -2,124 +2,210 @@
 //!
 //! The gateway passes and captures bytes; nothing here touches the wire. A reader is fed a copy of each
 //! piece of a body as it passes, whatever its size, and keeps only what it was asked for. A body that is
-//! broken, compressed or of an unknown kind yields what could be read, and is recorded whole all the same.
+//! broken or of an unknown kind yields what could be read, and is recorded whole all the same.
 //!
 //! ```text
-//! request bytes  ─▶ RequestReader ─▶ pick                    ─▶ RequestFacts
-//! response bytes ─▶ AnswerReader  ─▶ pick, or sse then pick  ─▶ Answer, usage as sent
+//! method, path   ─▶ ENDPOINTS                                        ─▶ operation, dialect
+//! request bytes  ─▶ coding ─▶ pick                     ─▶ asks       ─▶ RequestFacts
+//! response bytes ─▶ coding ─▶ sse or texts, then pick  ─▶ says       ─▶ Answer, usage as sent
 //! ```
+//!
+//! A dialect is two tables: which value of a request, and of an answer, means what. It adds no code.
 //!
 //! **Invariant:** memory per body is a constant: no event, string or nesting is buffered to be understood.
 
-mod openai;
+mod answer;
+mod coding;
+mod kept;
 mod pick;
 mod plan;
+mod repeat;
+mod request;
+mod scan;
 mod sse;
+mod texts;
+mod usage;
+mod value;
+
+mod chat;
+mod completions;
+mod embeddings;
+mod gemini;
+mod messages;
+mod ollama;
+mod openai;
+mod other;
+mod realtime;
+mod responses;
+mod vllm;
+
 #[cfg(test)]
 mod tests;
 
-pub(crate) use openai::{AnswerReader, RequestReader};
+pub(crate) use answer::AnswerReader;
+#[allow(unused_imports)] // The relay of WebSocket messages is its user.
+pub(crate) use realtime::MessageReader;
+pub(crate) use request::{RequestFacts, RequestReader};
 
-use indelible_record::entry::Param;
-use std::collections::BTreeMap;
+use answer::Says;
+use plan::{Meaning, Plan, Rows};
+use request::Asks;
+use std::sync::OnceLock;
 
 /// U+FEFF in UTF-8. Servers written in Python skip it before JSON, and every reader of SSE must.
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// Bytes that are looked at together; see [`run_until`].
-const WORD_BYTES: usize = size_of::<u64>();
-
-/// What kind of call a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    /// Messages in, a message out.
-    Chat,
-    /// A prompt in, its continuation out.
-    TextCompletion,
-    /// Text in, vectors out.
-    Embeddings,
-    /// Anything else.
-    Other,
-}
-
-impl Operation {
-    /// The word that stands in entries; OpenTelemetry's `gen_ai.operation.name` where it has one.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::TextCompletion => "text_completion",
-            Self::Embeddings => "embeddings",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// Which operation a request is, by the end of its path. Only the end counts, because what stands before it
-/// is the provider's: `/v1`, Azure's `/openai/deployments/{name}`, Gemini's `/v1beta/openai`.
-pub(crate) fn operation_of(method: &str, path: &str) -> Operation {
-    let path = path.split('?').next().unwrap_or_default();
-    let path = path.strip_suffix('/').unwrap_or(path);
-    if method != "POST" {
-        Operation::Other
-    } else if path.ends_with("/chat/completions") {
-        Operation::Chat
-    } else if path.ends_with("/completions") {
-        Operation::TextCompletion
-    } else if path.ends_with("/embeddings") {
-        Operation::Embeddings
-    } else {
-        Operation::Other
-    }
-}
-
-/// What a request body says of the call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RequestFacts {
-    /// The model asked for.
-    pub(crate) model: Option<String>,
-    /// The person, as the application names them.
-    pub(crate) user_id: Option<String>,
-    /// The conversation.
-    pub(crate) session_id: Option<String>,
-    /// Numbers, booleans and words of fixed sets that steer the model.
-    pub(crate) params: BTreeMap<String, Param>,
-    /// Whether a stream was asked for.
-    pub(crate) stream: Option<bool>,
-    /// Names of the tools offered, in the order of the request.
-    pub(crate) tools: Vec<String>,
-    /// The `metadata` object, exactly as received. Personal: belongs in the payload.
-    pub(crate) metadata: Option<String>,
-}
-
-/// How many bytes at the start of `bytes` are none that `stop` marks.
+/// All that is read, by the end of the path. Only the end counts, because what stands before it is the
+/// provider's: `/v1`, Azure's `/openai/deployments/{name}`, Gemini's `/v1beta/openai`. The first row that fits
+/// counts; `{…}` is one part of a path.
 ///
-/// Most bytes of a body are the inside of long strings, so eight are looked at together: `stop` gets a
-/// little-endian word and sets the highest bit of each byte to stop at; only the first such mark need be
-/// right.
-fn run_until(bytes: &[u8], stop: impl Fn(u64) -> u64) -> usize {
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk::<WORD_BYTES>() {
-        let marks = stop(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return bytes.len() - rest.len() + marks.trailing_zeros() as usize / 8;
-        }
-        rest = behind;
+/// Operations are OpenTelemetry's `gen_ai.operation.name` where it has one.
+static ENDPOINTS: [Endpoint; 25] = [
+    post("/chat/completions", "chat", &chat::DIALECT),
+    post("/completions", "text_completion", &completions::DIALECT),
+    post("/embeddings", "embeddings", &embeddings::DIALECT),
+    post("/responses", "chat", &responses::DIALECT),
+    get("/responses/{response}", "response_poll", &responses::DIALECT),
+    post("/responses/{response}/cancel", "response_cancel", &responses::DIALECT),
+    // Upgraded to WebSocket, as a GET always is.
+    get("/responses", "chat", &realtime::DIALECT),
+    get("/realtime", "realtime", &realtime::DIALECT),
+    post("/v1/messages", "chat", &messages::DIALECT),
+    post("/v1/messages/count_tokens", "count_tokens", &messages::DIALECT),
+    post("/{model}:generateContent", "generate_content", &gemini::DIALECT),
+    post("/{model}:streamGenerateContent", "generate_content", &gemini::DIALECT).streaming(),
+    post("/{model}:embedContent", "embeddings", &gemini::DIALECT),
+    post("/{model}:batchEmbedContents", "embeddings", &gemini::DIALECT),
+    post("/{model}:countTokens", "count_tokens", &gemini::DIALECT),
+    post("/api/chat", "chat", &ollama::DIALECT),
+    post("/api/generate", "text_completion", &ollama::DIALECT),
+    post("/api/embed", "embeddings", &ollama::DIALECT),
+    post("/api/embeddings", "embeddings", &ollama::DIALECT),
+    post("/tokenize", "tokenize", &vllm::DIALECT),
+    post("/detokenize", "detokenize", &vllm::DIALECT),
+    post("/score", "score", &vllm::DIALECT),
+    post("/rerank", "rerank", &vllm::DIALECT),
+    post("/pooling", "pooling", &vllm::DIALECT),
+    post("/classify", "classify", &vllm::DIALECT),
+];
+
+/// Everything else, which is recorded whole and of which little is read.
+static OTHER: Endpoint = post("", "other", &other::DIALECT);
+
+/// The endpoint that a request is for.
+pub(crate) fn endpoint_of(method: &str, path: &str) -> &'static Endpoint {
+    let path = plain(path);
+    let fits = |endpoint: &&Endpoint| endpoint.method == method && endpoint.fit(path).is_some();
+    ENDPOINTS.iter().find(fits).unwrap_or(&OTHER)
+}
+
+/// A path without what may follow it.
+fn plain(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or_default();
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// One kind of call: where it is made, what it is, how it is read.
+pub(crate) struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    /// The path alone says that the answer is a stream: as events, or as a list that grows.
+    streams: bool,
+    dialect: &'static Dialect,
+}
+
+const fn post(path: &'static str, operation: &'static str, dialect: &'static Dialect) -> Endpoint {
+    Endpoint { method: "POST", path, operation, streams: false, dialect }
+}
+
+const fn get(path: &'static str, operation: &'static str, dialect: &'static Dialect) -> Endpoint {
+    Endpoint { method: "GET", ..post(path, operation, dialect) }
+}
+
+impl Endpoint {
+    const fn streaming(self) -> Self {
+        Self { streams: true, ..self }
     }
-    let mut word = [0; WORD_BYTES];
-    word[..rest.len()].copy_from_slice(rest);
-    let clear = stop(u64::from_le_bytes(word)).trailing_zeros() as usize / 8;
-    bytes.len() - rest.len() + clear.min(rest.len())
+
+    /// The word for what kind of call it is, as it stands in entries.
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// Whether the answer is made for the call. That of a poll is about another call, whatever it says of it.
+    pub(crate) fn generates(&self) -> bool {
+        !self.path.contains("{response}")
+    }
+
+    /// Whether a path is the endpoint's, and the part of it that has a name.
+    fn fit<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Some((before, rest)) = self.path.split_once('{') else {
+            return path.ends_with(self.path).then_some("");
+        };
+        let (_, after) = rest.split_once('}')?;
+        let begin = path.strip_suffix(after)?.rfind('/')? + 1;
+        let part = &path[begin..path.len() - after.len()];
+        (path[..begin].ends_with(before) && !part.is_empty()).then_some(part)
+    }
+
+    /// What the path says of the call.
+    fn facts_of_path(&self, path: &str) -> RequestFacts {
+        let path = plain(path);
+        let part = self.fit(path).filter(|part| !part.is_empty()).map(str::to_owned);
+        let mut facts = RequestFacts { stream: self.streams.then_some(true), ..RequestFacts::default() };
+        match part {
+            Some(response) if self.path.contains("{response}") => facts.response_id = Some(response),
+            Some(model) => facts.model = Some(model),
+            // Azure: the deployment is the model, and the body need not name it.
+            None => {
+                let deployment =
+                    path.split_once("/deployments/").and_then(|(_, rest)| rest.split('/').next());
+                facts.model = deployment.filter(|name| !name.is_empty()).map(str::to_owned);
+            }
+        }
+        facts
+    }
 }
 
-/// Marks the bytes of a word that are `wanted`, for [`run_until`].
-fn each(word: u64, wanted: u8) -> u64 {
-    each_below(word ^ u64::from_le_bytes([wanted; WORD_BYTES]), 1)
+/// How requests and answers of one API are read.
+struct Dialect {
+    asks: Table<Asks>,
+    says: Table<Says>,
+    /// The kinds of events that nothing follows.
+    ends: &'static [&'static str],
+    /// A stream is over once the first choice says why it stopped.
+    finish_ends: bool,
 }
 
-/// Marks the bytes of a word that are less than `limit`, itself at most 128. A byte behind a marked one may
-/// be marked wrongly, since subtraction borrows (Warren, "Hacker's Delight", §6-1).
-fn each_below(word: u64, limit: u8) -> u64 {
-    word.wrapping_sub(u64::from_le_bytes([limit; WORD_BYTES]))
-        & !word
-        & u64::from_le_bytes([0x80; WORD_BYTES])
+impl Dialect {
+    const fn new(asks: &'static [Rows<Asks>], says: &'static [Rows<Says>]) -> Self {
+        Self { asks: Table::new(asks), says: Table::new(says), ends: &[], finish_ends: false }
+    }
+
+    const fn ending_with(mut self, ends: &'static [&'static str]) -> Self {
+        self.ends = ends;
+        self
+    }
+
+    const fn ending_with_finish(mut self) -> Self {
+        self.finish_ends = true;
+        self
+    }
+}
+
+/// What stands where. The tree is made of it at the first use.
+struct Table<M: 'static> {
+    rows: &'static [Rows<M>],
+    plan: OnceLock<Plan<M>>,
+}
+
+impl<M: Meaning> Table<M> {
+    const fn new(rows: &'static [Rows<M>]) -> Self {
+        Self { rows, plan: OnceLock::new() }
+    }
+
+    fn plan(&'static self) -> &'static Plan<M> {
+        self.plan.get_or_init(|| Plan::new(self.rows))
+    }
 }

@@ -2,97 +2,28 @@
 //!
 //! The [`Picker`] follows the text only as deep as some path of its [`Plan`] may still lead; anything else is
 //! skipped by counting brackets outside strings, so that memory and stack do not grow with nesting: a deep
-//! tool schema in front of `model` does not hide the model.
+//! tool schema in front of `model` does not hide the model. It runs over every frame of every stream, so what
+//! lies whole in a piece is looked at where it lies, and a text that holds nothing wanted allocates nothing.
 //!
 //! Where readers of JSON differ, this one follows those of model servers (Python's `json`): of doubled
 //! members the last counts, a byte order mark is skipped, member names are compared after their escapes are
 //! undone. Skipped values are delimited, not validated; text that cannot be JSON ends the reading, and what
 //! was picked stays.
 
-use super::plan::{Keep, Node, Plan};
-use super::{BYTE_ORDER_MARK, WORD_BYTES, each, each_below, run_until};
-use std::borrow::Cow;
+use super::BYTE_ORDER_MARK;
+use super::kept::{At, Clip, Pick, Picks, unescaped};
+use super::plan::{Keep, Meaning, Node, Plan};
+use super::repeat::{Place, Repeat};
+use super::scan::{until_bracket, until_string_end};
 
-/// Longest scalar that is kept, quotes and escapes included.
+/// Longest scalar that is kept, quotes and escapes included…
 const SCALAR_MAX_BYTES: usize = 1024;
+/// …and longest that is kept where there may be many.
+const LISTED_MAX_BYTES: usize = 256;
 /// Longest value that is kept whole.
 const WHOLE_MAX_BYTES: usize = 8 * 1024;
 /// Longest member name that can match, quotes and escapes included.
 const NAME_MAX_BYTES: usize = 256;
-/// Most values kept for one path.
-const PICKS_PER_PATH_MAX: usize = 128;
-
-/// Positions in the arrays on the way to a value, outermost first; 0 where there is no array.
-pub(super) type At = [u32; 2];
-
-/// One value, as it stood in the text.
-pub(super) struct Pick {
-    /// Where it stood.
-    pub(super) at: At,
-    /// Its bytes: valid JSON if the text was.
-    pub(super) raw: Vec<u8>,
-}
-
-impl Pick {
-    /// The value, if it is a string.
-    pub(super) fn string(&self) -> Option<String> {
-        self.raw.starts_with(b"\"").then(|| String::from_utf8_lossy(&unquoted(&self.raw)).into_owned())
-    }
-}
-
-/// The inside of a string, escapes undone. Where one stands for no character (a lone surrogate), all stay as
-/// written.
-fn unquoted(raw: &[u8]) -> Cow<'_, [u8]> {
-    if raw.contains(&b'\\')
-        && let Ok(text) = serde_json::from_slice::<String>(raw)
-    {
-        return Cow::Owned(text.into_bytes());
-    }
-    Cow::Borrowed(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())
-}
-
-/// Bytes being copied out of the pieces as they pass.
-struct Clip {
-    bytes: Vec<u8>,
-    limit: usize,
-    over: bool,
-    /// Where in the piece at hand the part begins that is not copied yet.
-    from: Option<usize>,
-}
-
-impl Clip {
-    fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, over: false, from: None }
-    }
-
-    fn start(&mut self, at: usize) {
-        self.bytes.clear();
-        self.over = false;
-        self.from = Some(at);
-    }
-
-    fn copy(&mut self, part: &[u8]) {
-        self.over |= self.bytes.len() + part.len() > self.limit;
-        if !self.over {
-            self.bytes.extend_from_slice(part);
-        }
-    }
-
-    /// The piece at hand is over; the value may not be.
-    fn carry(&mut self, piece: &[u8]) {
-        if let Some(from) = self.from {
-            self.copy(&piece[from..]);
-            self.from = Some(0);
-        }
-    }
-
-    /// The value is over: its bytes, unless none was being copied or it is too long.
-    fn stop(&mut self, piece: &[u8], to: usize) -> Option<&[u8]> {
-        let from = self.from.take()?;
-        self.copy(&piece[from..to]);
-        (!self.over).then_some(self.bytes.as_slice())
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -116,18 +47,24 @@ enum State {
 }
 
 /// A container that some path leads into.
-struct Frame {
+#[derive(Clone, Copy)]
+pub(super) struct Frame {
     object: bool,
     node: Node,
-    /// The position at hand, of an array.
-    index: u32,
+    /// The members that were seen, of an object.
+    seen: u64,
+    /// How many values had been picked when it began.
+    picks: usize,
 }
 
 /// Reads one JSON text at a time. See the module.
-pub(super) struct Picker {
-    plan: &'static Plan,
+pub(super) struct Picker<M: 'static> {
+    plan: &'static Plan<M>,
     state: State,
     frames: Vec<Frame>,
+    /// The positions at hand in the open arrays, and how many arrays are open.
+    at: At,
+    arrays: usize,
     /// Where in the plan the value at hand stands, if it is in it.
     node: Option<Node>,
     /// Open containers within the one being skipped, itself included.
@@ -139,251 +76,376 @@ pub(super) struct Picker {
     /// What is being kept whole, and how deep it stands.
     whole_node: Node,
     whole_depth: usize,
-    found: Vec<Vec<Pick>>,
+    picks: Picks,
+    repeat: Repeat,
+    /// The piece at hand begins where the text does.
+    from_start: bool,
 }
 
-impl Picker {
-    pub(super) fn new(plan: &'static Plan) -> Self {
+impl<M: Meaning> Picker<M> {
+    pub(super) fn new(plan: &'static Plan<M>) -> Self {
         Self {
             plan,
             state: State::Start(0),
             frames: Vec::new(),
-            node: Some(Plan::ROOT),
+            at: At::default(),
+            arrays: 0,
+            node: Some(Plan::<M>::ROOT),
             skipping: 0,
             in_name: false,
-            name: Clip::new(NAME_MAX_BYTES),
-            scalar: Clip::new(SCALAR_MAX_BYTES),
-            whole: Clip::new(WHOLE_MAX_BYTES),
-            whole_node: Plan::ROOT,
+            name: Clip::default(),
+            scalar: Clip::default(),
+            whole: Clip::default(),
+            whole_node: Plan::<M>::ROOT,
             whole_depth: 0,
-            found: plan.texts().map(|_| Vec::new()).collect(),
+            picks: Picks::default(),
+            repeat: Repeat::default(),
+            from_start: false,
         }
     }
 
-    /// Reads on.
-    pub(super) fn push(&mut self, piece: &[u8]) {
-        let mut at = 0;
-        while at < piece.len() && self.state != State::Broken {
-            at = self.step(piece, at);
+    /// Reads on, up to the end of the text; says how many bytes that were. What follows a text's end is not
+    /// taken, nor what follows a place where it cannot be JSON.
+    pub(super) fn push(&mut self, piece: &[u8]) -> usize {
+        let mut at = if self.state == State::Start(0) && !piece.is_empty() { self.begin(piece) } else { 0 };
+        while at < piece.len() {
+            at = match self.state {
+                State::Done | State::Broken => return at,
+                State::String => self.string(piece, at),
+                State::Escape => self.escape(piece[at], at),
+                State::Bare => self.bare(piece, at),
+                State::Skip => self.skip(piece, at),
+                State::Start(seen) => self.start(seen, piece[at], at),
+                _ => self.punctuation(piece, at),
+            };
         }
+        self.from_start = false;
         for clip in [&mut self.name, &mut self.scalar, &mut self.whole] {
             clip.carry(piece);
         }
+        at
     }
 
-    /// What was picked so far: each value with its path, in the order of the text among those of one path.
-    pub(super) fn picked(&self) -> impl Iterator<Item = (&'static str, &Pick)> {
-        self.plan
-            .texts()
-            .zip(&self.found)
-            .flat_map(|(path, picks)| picks.iter().map(move |pick| (path, pick)))
+    /// What was picked so far.
+    pub(super) fn picked(&self) -> impl Iterator<Item = Pick<'_, M>> + Clone {
+        // Before a text begins, what is left of the last one is only there to be taken up.
+        let count = if self.state == State::Start(0) { 0 } else { self.picks.len() };
+        self.picks.iter().take(count).filter_map(|(node, at, raw)| {
+            let (meaning, parent) = (self.plan.meaning(node)?, self.plan.parent(node));
+            Some(Pick { meaning, parent, at, raw })
+        })
     }
 
     /// Forgets everything: the next piece begins another text.
     pub(super) fn reset(&mut self) {
         self.state = State::Start(0);
         self.frames.clear();
-        self.node = Some(Plan::ROOT);
+        (self.at, self.arrays) = (At::default(), 0);
+        self.node = Some(Plan::<M>::ROOT);
         self.skipping = 0;
         self.in_name = false;
         self.drop_clips();
-        self.found.iter_mut().for_each(Vec::clear);
+        self.picks.truncate(self.repeat.picks());
     }
 
     /// Whether the text ended, and was JSON as far as it was read.
-    #[cfg(test)]
     pub(super) fn complete(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Takes at least one byte, or changes state without taking any, and says where to go on.
-    fn step(&mut self, piece: &[u8], at: usize) -> usize {
-        let byte = piece[at];
-        match self.state {
-            State::Start(seen) if byte == BYTE_ORDER_MARK[seen] => {
-                self.state = BYTE_ORDER_MARK.get(seen + 1).map_or(State::Value, |_| State::Start(seen + 1));
-            }
-            State::Start(0) => {
-                self.state = State::Value;
-                return at;
-            }
-            State::String => return self.string(piece, at),
-            State::Escape if b"\"\\/bfnrtu".contains(&byte) => self.state = State::String,
-            State::Bare => return self.bare(piece, at),
-            State::Skip => return self.skip(piece, at),
-            State::Start(_) | State::Escape | State::Broken => self.give_up(),
-            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {}
-            _ => self.punctuation(piece, at),
+    /// Whether the text turned out to be none.
+    pub(super) fn broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
+    /// A text begins; says how much of it is known already.
+    fn begin(&mut self, piece: &[u8]) -> usize {
+        let Some((known, place)) = self.repeat.resume(piece, &mut self.frames) else {
+            self.picks.truncate(0);
+            self.from_start = true;
+            return 0;
+        };
+        Place { node: self.node, at: self.at, arrays: self.arrays } = place;
+        self.state = State::Value;
+        known
+    }
+
+    fn start(&mut self, seen: usize, byte: u8, at: usize) -> usize {
+        if byte == BYTE_ORDER_MARK[seen] {
+            self.state = BYTE_ORDER_MARK.get(seen + 1).map_or(State::Value, |_| State::Start(seen + 1));
+            return at + 1;
         }
+        if seen > 0 {
+            return self.give_up(at);
+        }
+        self.state = State::Value;
+        at
+    }
+
+    fn punctuation(&mut self, piece: &[u8], at: usize) -> usize {
+        let in_object = self.frames.last().map(|frame| frame.object);
+        match (self.state, piece[at], in_object) {
+            (_, b' ' | b'\t' | b'\n' | b'\r', _) => at + 1,
+            (State::FirstName | State::Name, b'"', _) => self.begin_name(piece, at),
+            (State::Colon, b':', _) => {
+                self.state = State::Value;
+                at + 1
+            }
+            (State::AfterValue, b',', Some(true)) => {
+                self.state = State::Name;
+                at + 1
+            }
+            (State::AfterValue, b',', Some(false)) => self.next_item(at),
+            (State::FirstName | State::AfterValue, b'}', Some(true)) => {
+                self.frames.pop();
+                self.end_value(piece, at + 1)
+            }
+            (State::FirstItem | State::AfterValue, b']', Some(false)) => {
+                self.frames.pop();
+                self.arrays -= 1;
+                self.at.iter_mut().skip(self.arrays).for_each(|index| *index = 0);
+                self.end_value(piece, at + 1)
+            }
+            (State::Value | State::FirstItem, ..) => self.begin_value(piece, at),
+            _ => self.give_up(at),
+        }
+    }
+
+    fn begin_name(&mut self, piece: &[u8], at: usize) -> usize {
+        let inside = &piece[at + 1..];
+        let len = until_string_end(inside);
+        if inside.get(len) == Some(&b'"') {
+            return self.end_name(&inside[..len], piece, at + len + 2);
+        }
+        self.in_name = true;
+        self.name.start(at, NAME_MAX_BYTES);
+        self.state = State::String;
         at + 1
     }
 
-    fn punctuation(&mut self, piece: &[u8], at: usize) {
-        let in_object = self.frames.last().map(|frame| frame.object);
-        match (self.state, piece[at], in_object) {
-            (State::FirstName | State::Name, b'"', _) => {
-                self.in_name = true;
-                self.name.start(at);
-                self.state = State::String;
+    /// The name ended before `end`.
+    fn end_name(&mut self, name: &[u8], piece: &[u8], end: usize) -> usize {
+        self.node = self.member(name);
+        // Nearly always a colon and a value follow right away.
+        match (piece.get(end), piece.get(end + 1)) {
+            (Some(b':'), Some(byte)) if *byte > b' ' => self.begin_value(piece, end + 1),
+            _ => {
+                self.state = State::Colon;
+                end
             }
-            (State::Colon, b':', _) => self.state = State::Value,
-            (State::AfterValue, b',', Some(true)) => self.state = State::Name,
-            (State::AfterValue, b',', Some(false)) => self.next_item(),
-            (State::FirstName | State::AfterValue, b'}', Some(true))
-            | (State::FirstItem | State::AfterValue, b']', Some(false)) => {
-                self.frames.pop();
-                self.end_value(piece, at + 1);
-            }
-            (State::Value | State::FirstItem, byte, _) => self.begin_value(byte, at),
-            _ => self.give_up(),
         }
     }
 
-    fn begin_value(&mut self, byte: u8, at: usize) {
-        let keep = self.node.and_then(|node| self.plan.keep(node));
-        if let (Some(Keep::Whole), Some(node), None) = (keep, self.node, self.whole.from) {
-            self.whole.start(at);
-            (self.whole_node, self.whole_depth) = (node, self.frames.len());
+    /// The node of the member at hand. An earlier one of the same name in the same object counts for nothing,
+    /// nor does anything in it.
+    fn member(&mut self, name: &[u8]) -> Option<Node> {
+        let plan = self.plan;
+        let frame = self.frames.last_mut()?;
+        let (node, bit) = plan.member(frame.node, name)?;
+        let doubled = frame.seen & bit != 0;
+        frame.seen |= bit;
+        if doubled {
+            self.repeat.forget();
+            self.picks.forget(frame.picks, |kept| plan.holds(node, kept));
         }
-        if matches!(byte, b'{' | b'[') {
-            return self.begin_container(byte == b'{');
-        }
-        if keep == Some(Keep::Scalar) {
-            self.scalar.start(at);
+        Some(node)
+    }
+
+    fn begin_value(&mut self, piece: &[u8], at: usize) -> usize {
+        let byte = piece[at];
+        if let Some(node) = self.node {
+            self.begin_clip(node, piece, at);
         }
         // Python reads `NaN` and `Infinity` too, so a body that holds them is read on.
         match byte {
-            b'"' => self.state = State::String,
-            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => self.state = State::Bare,
-            _ => self.give_up(),
+            b'"' => {
+                self.state = State::String;
+                self.string(piece, at + 1)
+            }
+            b'{' | b'[' => self.begin_container(byte == b'{', at + 1),
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                self.state = State::Bare;
+                self.bare(piece, at)
+            }
+            _ => self.give_up(at),
         }
     }
 
-    fn begin_container(&mut self, object: bool) {
+    fn begin_clip(&mut self, node: Node, piece: &[u8], at: usize) {
+        let byte = piece[at];
+        match self.plan.keep(node) {
+            None => {}
+            Some(Keep::Whole) if !self.whole.running() => {
+                self.whole.start(at, WHOLE_MAX_BYTES);
+                (self.whole_node, self.whole_depth) = (node, self.frames.len());
+            }
+            Some(Keep::Whole) => {}
+            Some(_) if matches!(byte, b'{' | b'[') => {}
+            Some(Keep::Presence) if byte != b'"' => {}
+            Some(Keep::Presence) => {
+                if self.from_start && !self.whole.running() {
+                    let place = Place { node: Some(node), at: self.at, arrays: self.arrays };
+                    self.repeat.remember(&piece[..at], &self.frames, place, self.picks.len());
+                }
+                self.scalar.start(at, 0);
+            }
+            Some(Keep::Scalar) if self.plan.listed(node) => self.scalar.start(at, LISTED_MAX_BYTES),
+            Some(Keep::Scalar) => self.scalar.start(at, SCALAR_MAX_BYTES),
+        }
+    }
+
+    fn begin_container(&mut self, object: bool, inside: usize) -> usize {
         let Some(node) = self.node.filter(|node| self.plan.leads_on(*node)) else {
             self.skipping = 1;
             self.state = State::Skip;
-            return;
+            return inside;
         };
-        self.frames.push(Frame { object, node, index: 0 });
+        self.frames.push(Frame { object, node, seen: 0, picks: self.picks.len() });
+        self.arrays += usize::from(!object);
         self.node = self.plan.item(node);
         self.state = if object { State::FirstName } else { State::FirstItem };
+        inside
     }
 
-    fn next_item(&mut self) {
-        if let Some(array) = self.frames.last_mut() {
-            array.index = array.index.saturating_add(1);
+    fn next_item(&mut self, at: usize) -> usize {
+        if let Some(array) = self.frames.last() {
             self.node = self.plan.item(array.node);
         }
+        if let Some(index) = self.at.get_mut(self.arrays - 1) {
+            *index = index.saturating_add(1);
+        }
         self.state = State::Value;
+        at + 1
     }
 
-    fn string(&mut self, piece: &[u8], at: usize) -> usize {
-        let stop = |word| each(word, b'"') | each(word, b'\\') | each_below(word, b' ');
-        let at = at + run_until(&piece[at..], stop);
-        match piece.get(at) {
-            None => return at,
-            Some(b'\\') => self.state = State::Escape,
-            Some(b'"') if self.skipping > 0 => self.state = State::Skip,
-            Some(b'"') if self.in_name => self.end_name(piece, at + 1),
-            Some(b'"') => self.end_value(piece, at + 1),
-            Some(_) => self.give_up(),
+    fn string(&mut self, piece: &[u8], mut at: usize) -> usize {
+        loop {
+            at += until_string_end(&piece[at..]);
+            match (piece.get(at), piece.get(at + 1)) {
+                (None, _) => return at,
+                (Some(b'"'), _) => return self.end_string(piece, at + 1),
+                (Some(_), None) => {
+                    self.state = State::Escape;
+                    return at + 1;
+                }
+                (Some(_), Some(escaped)) if is_escape(*escaped) => at += 2,
+                (Some(_), Some(_)) => return self.give_up(at),
+            }
         }
+    }
+
+    fn escape(&mut self, byte: u8, at: usize) -> usize {
+        if !is_escape(byte) {
+            return self.give_up(at);
+        }
+        self.state = State::String;
         at + 1
+    }
+
+    fn end_string(&mut self, piece: &[u8], end: usize) -> usize {
+        if self.skipping > 0 {
+            self.state = State::Skip;
+            return end;
+        }
+        if !self.in_name {
+            return self.end_value(piece, end);
+        }
+        // A name that was cut by the end of a piece, or has escapes: rare.
+        self.in_name = false;
+        let mut clip = std::mem::take(&mut self.name);
+        let quoted = clip.stop(piece, end);
+        let inside = quoted.and_then(|quoted| quoted.get(1..quoted.len() - 1)).unwrap_or_default();
+        let name = quoted.map(|quoted| unescaped(quoted, inside));
+        self.node = name.and_then(|name| self.member(&name));
+        self.name = clip;
+        self.state = State::Colon;
+        end
     }
 
     fn bare(&mut self, piece: &[u8], at: usize) -> usize {
         let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let at = at + piece[at..].iter().take_while(|byte| goes_on(byte)).count();
-        if at < piece.len() {
-            self.end_value(piece, at);
-        }
-        at
+        if at < piece.len() { self.end_value(piece, at) } else { at }
     }
 
-    fn skip(&mut self, piece: &[u8], at: usize) -> usize {
-        // Brackets and braces differ in one bit.
-        let stop = |word| {
-            let folded = word | u64::from_le_bytes([b'{' ^ b'['; WORD_BYTES]);
-            each(word, b'"') | each(folded, b'{') | each(folded, b'}')
-        };
-        let at = at + run_until(&piece[at..], stop);
-        match piece.get(at) {
-            None => return at,
-            Some(b'"') => self.state = State::String,
-            Some(b'{' | b'[') => self.skipping += 1,
-            Some(_) => {
-                self.skipping -= 1;
-                if self.skipping == 0 {
-                    self.end_value(piece, at + 1);
+    fn skip(&mut self, piece: &[u8], mut at: usize) -> usize {
+        loop {
+            at += until_bracket(&piece[at..]);
+            match piece.get(at) {
+                None => return at,
+                Some(b'"') => {
+                    self.state = State::String;
+                    at = self.string(piece, at + 1);
+                    if self.state != State::Skip {
+                        return at;
+                    }
                 }
-            }
-        }
-        at + 1
-    }
-
-    fn end_name(&mut self, piece: &[u8], end: usize) {
-        self.in_name = false;
-        self.state = State::Colon;
-        let name = self.name.stop(piece, end).map(unquoted);
-        self.node = match (self.frames.last(), name) {
-            (Some(object), Some(name)) => self.plan.member(object.node, &name),
-            _ => None,
-        };
-        self.forget_doubled();
-    }
-
-    /// An earlier member of the same name in the same object counts for nothing, nor does anything in it.
-    /// What was picked in this object is the last that was picked.
-    fn forget_doubled(&mut self) {
-        let Some(node) = self.node else { return };
-        let here = self.at();
-        let arrays = self.frames.iter().filter(|frame| !frame.object).count().min(here.len());
-        for picks in &mut self.found[self.plan.within(node)] {
-            while picks.last().is_some_and(|pick| pick.at[..arrays] == here[..arrays]) {
-                picks.pop();
+                Some(b'{' | b'[') => {
+                    self.skipping += 1;
+                    at += 1;
+                }
+                Some(_) => {
+                    self.skipping -= 1;
+                    at += 1;
+                    if self.skipping == 0 {
+                        return self.end_value(piece, at);
+                    }
+                }
             }
         }
     }
 
     /// The value at hand ends before `end`.
-    fn end_value(&mut self, piece: &[u8], end: usize) {
-        let (at, depth) = (self.at(), self.frames.len());
-        if let (Some(raw), Some(node)) = (self.scalar.stop(piece, end), self.node) {
-            keep(&mut self.found[node], at, raw);
+    fn end_value(&mut self, piece: &[u8], end: usize) -> usize {
+        let depth = self.frames.len();
+        if self.scalar.running() {
+            self.keep_scalar(piece, end);
         }
-        if depth == self.whole_depth
-            && let Some(raw) = self.whole.stop(piece, end)
-        {
-            keep(&mut self.found[self.whole_node], at, raw);
+        if self.whole.running() && depth == self.whole_depth {
+            let node = self.whole_node;
+            if let Some(raw) = self.whole.stop(piece, end) {
+                self.picks.keep(node, self.plan.listed(node), self.at, raw);
+            }
         }
-        self.state = if depth == 0 { State::Done } else { State::AfterValue };
+        // Nearly always a comma follows right away.
+        match (self.frames.last(), piece.get(end)) {
+            (None, _) => self.state = State::Done,
+            (Some(Frame { object: true, .. }), Some(b',')) => {
+                self.state = State::Name;
+                return end + 1;
+            }
+            _ => self.state = State::AfterValue,
+        }
+        end
     }
 
-    fn at(&self) -> At {
-        let mut at = At::default();
-        let arrays = self.frames.iter().filter(|frame| !frame.object);
-        at.iter_mut().zip(arrays).for_each(|(at, array)| *at = array.index);
-        at
+    fn keep_scalar(&mut self, piece: &[u8], end: usize) {
+        let Some(node) = self.node else { return };
+        let listed = self.plan.listed(node);
+        if self.plan.keep(node) == Some(Keep::Presence) {
+            if self.scalar.stop_counting(end) > b"\"\"".len() {
+                self.picks.keep(node, listed, self.at, b"");
+            }
+        } else if let Some(raw) = self.scalar.stop(piece, end) {
+            self.picks.keep(node, listed, self.at, raw);
+        }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, at: usize) -> usize {
         self.state = State::Broken;
         self.drop_clips();
+        at
     }
 
     fn drop_clips(&mut self) {
         for clip in [&mut self.name, &mut self.scalar, &mut self.whole] {
-            clip.from = None;
+            clip.drop();
         }
     }
 }
 
-/// Keeps a value. `null` is nothing: APIs write it for what they leave out.
-fn keep(picks: &mut Vec<Pick>, at: At, raw: &[u8]) {
-    if raw != b"null" && picks.len() < PICKS_PER_PATH_MAX {
-        picks.push(Pick { at, raw: raw.to_vec() });
-    }
+fn is_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u')
 }
 
 #[cfg(test)]

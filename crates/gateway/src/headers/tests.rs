@@ -1,5 +1,6 @@
 //! What may be kept of headers and targets, and what must not: mostly leaks that other gateways had.
 
+use super::identity::HeaderIdentity;
 use super::*;
 use proptest::prelude::*;
 
@@ -34,12 +35,54 @@ fn no_header_that_carries_a_credential_is_kept() {
     assert_eq!(kept_response_headers(&headers), []);
 }
 
+/// A list of what is kept must not come to list a credential, nor one name twice.
+#[test]
+fn the_lists_are_sorted_and_hold_no_name_of_a_credential() {
+    let requests: Vec<&str> = OF_REQUESTS.iter().map(|(name, _)| *name).collect();
+    let responses: Vec<&str> = OF_RESPONSES.iter().map(|(name, _)| *name).collect();
+    for names in [&requests, &responses] {
+        assert!(names.is_sorted_by(|one, other| one < other));
+        for name in names.iter().filter(|name| **name != "idempotency-key") {
+            for word in [
+                "auth",
+                "cookie",
+                "credential",
+                "key",
+                "password",
+                "protocol",
+                "secret",
+                "signature",
+                "token",
+            ] {
+                assert!(!name.replace("portkey", "").contains(word), "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn provider_ids_and_limits_of_a_response_are_kept() {
-    let kept = [("openai-processing-ms", "12"), ("x-ratelimit-remaining-tokens", "9"), ("cf-ray", "8c-FRA")];
+    let kept = [
+        ("openai-processing-ms", "12"),
+        ("x-ratelimit-remaining-tokens", "9"),
+        ("anthropic-ratelimit-requests-reset", "2026-11-22T00:00:00Z"),
+        ("cf-ray", "8c-FRA"),
+        ("apim-request-id", "a"),
+        ("x-litellm-call-id", "b"),
+    ];
     let expected: Vec<_> = kept.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     assert_eq!(kept_response_headers(&map(&kept)), expected);
     assert_eq!(kept_request_headers(&map(&kept)), []);
+}
+
+/// Point 29: several parts of the way give a request an id. The one of the model's provider is asked for first.
+#[test]
+fn of_several_ids_the_providers_own_counts() {
+    let id = |headers: &[(&'static str, &str)]| provider_request_id(&map(headers));
+    assert_eq!(id(&[("cf-ray", "c"), ("request-id", "r"), ("x-litellm-call-id", "l")]).as_deref(), Some("r"));
+    assert_eq!(id(&[("cf-ray", "c"), ("x-request-id", "x")]).as_deref(), Some("x"));
+    assert_eq!(id(&[("x-request-id", " "), ("cf-ray", "c")]).as_deref(), Some("c"));
+    assert_eq!(id(&[("server", "uvicorn")]), None);
 }
 
 #[test]
@@ -61,6 +104,16 @@ fn a_key_in_the_query_is_not_recorded() {
     let scrubbed = "/v1beta/models/m:generateContent?alt=sse&key=REDACTED&%6Bey=REDACTED&API_Key=REDACTED\
                     &Sig=REDACTED&tokens=1&x";
     assert_eq!(scrub_target(target), scrubbed);
+    for name in [
+        "x-goog-api-key",
+        "X-Amz-Signature",
+        "x_amz_security_token",
+        "client_secret",
+        "subscription-key",
+        "jwt",
+    ] {
+        assert_eq!(scrub_target(&format!("/a?{name}=s3cr3t&b=1")), format!("/a?{name}=REDACTED&b=1"));
+    }
     assert_eq!(scrub_target("/v1/models"), "/v1/models");
     assert_eq!(scrub_target("/a?"), "/a?");
     assert_eq!(scrub_target("/a?access_token=a=b?c&%zz=%"), "/a?access_token=REDACTED&%zz=%");
@@ -77,6 +130,39 @@ fn the_first_valid_header_names_the_user() {
     let litellm = map(&[("x-litellm-end-user-id", "u-4"), ("x-litellm-session-id", "s-4")]);
     assert_eq!(identity(&litellm).user_id.as_deref(), Some("u-4"));
     assert_eq!(identity(&litellm).session_id.as_deref(), Some("s-4"));
+    let openwebui = map(&[("x-openwebui-user-id", "u-5"), ("x-openwebui-chat-id", "c-5")]);
+    assert_eq!(identity(&openwebui).user_id.as_deref(), Some("u-5"));
+    assert_eq!(identity(&openwebui).session_id.as_deref(), Some("c-5"));
+    // Whatever their order on the wire.
+    let portkey_first = map(&[("x-portkey-metadata", r#"{"_user":"u-3"}"#), ("langfuse_user_id", "u-6")]);
+    assert_eq!(identity(&portkey_first).user_id.as_deref(), Some("u-6"));
+    let agent = map(&[("x-claude-code-session-id", "s-7"), ("x-session-id", "s-8")]);
+    assert_eq!(identity(&agent).session_id.as_deref(), Some("s-8"));
+}
+
+/// Point 30: what clients of other gateways already send.
+#[test]
+fn tags_are_read_from_all_the_headers_that_carry_them() {
+    let headers = map(&[
+        ("helicone-property-app", "mobile"),
+        ("x-litellm-tags", "prod, team:search,,"),
+        ("x-portkey-metadata", r#"{"_user":"u","env":"eu","n":3,"deep":{"a":1},"list":[1],"none":null}"#),
+        ("cf-aig-metadata", r#"{"trial":true}"#),
+        ("x-litellm-spend-logs-metadata", "not JSON"),
+        ("x-header-of-tomorrow", "no"),
+    ]);
+    let expected = ["app:mobile", "prod", "team:search", "_user:u", "env:eu", "n:3", "trial:true"];
+    assert_eq!(identity(&headers).tags, expected);
+    let kept: Vec<_> = kept_request_headers(&headers).into_iter().map(|(name, _)| name).collect();
+    assert!(
+        kept.contains(&"helicone-property-app".to_owned()) && kept.contains(&"cf-aig-metadata".to_owned())
+    );
+    let long = "t".repeat(200);
+    let many = "a,".repeat(500);
+    let headers =
+        map(&[("helicone-property-x", &long), ("x-litellm-tags", &long), ("x-litellm-tags", &many)]);
+    assert_eq!(identity(&headers).tags.len(), TAGS_MAX);
+    assert!(identity(&headers).tags.iter().all(|tag| tag.len() <= 128));
 }
 
 #[test]
@@ -86,6 +172,19 @@ fn an_sdk_that_retries_says_which_attempt_this_is() {
     assert_eq!(attempt("2"), Some(3));
     assert_eq!(attempt("4294967295"), None);
     assert_eq!(attempt("-1"), None);
+    let envoy = identity(&map(&[("x-envoy-attempt-count", "2")])).attempt;
+    assert_eq!(envoy, Some(2));
+    let both = map(&[("x-stainless-retry-count", "0"), ("x-envoy-attempt-count", "2")]);
+    assert_eq!(identity(&both).attempt, Some(1));
+}
+
+#[test]
+fn the_codings_of_a_body_are_those_of_all_lines() {
+    assert_eq!(
+        content_encoding(&map(&[("content-encoding", "gzip"), ("content-encoding", "br")])),
+        "gzip,br"
+    );
+    assert_eq!(content_encoding(&HeaderMap::new()), "");
 }
 
 #[test]
@@ -115,6 +214,7 @@ fn a_key_is_found_whatever_header_carries_it() {
         ("x-api-key", "sk-1"),
         ("api-key", "sk-1"),
         ("x-goog-api-key", "sk-1"),
+        ("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-1, openai-beta.realtime-v1"),
     ] {
         assert_eq!(
             credentials(&map(&[(name, value)]), None).collect::<Vec<_>>(),

@@ -9,7 +9,7 @@ use crate::exchange::{HandedOver, OUTPUT_FLUSH_INTERVAL, Outcome};
 use crate::recorder::{Wait, to_json};
 use crate::running::Underway;
 use indelible_os::clock;
-use indelible_record::event::{Answer, Conversation, End, Mark, PieceMeta};
+use indelible_record::event::{Conversation, End, Mark, PieceMeta};
 use indelible_record::payload::{self, PIECE_MAX_BYTES};
 use indelible_spool::writer::Claim;
 use indelible_spool::{Kind, LogError};
@@ -48,6 +48,8 @@ pub(crate) struct SocketRecord {
 struct Speaker {
     reader: Messages,
     messages: u64,
+    /// The message at hand is text.
+    text: bool,
     close: Option<Close>,
     unreadable: bool,
     gathered: Vec<u8>,
@@ -61,6 +63,7 @@ impl SocketRecord {
         let speaker = |side| Speaker {
             reader: Messages::new(side, extension),
             messages: 0,
+            text: false,
             close: None,
             unreadable: false,
             gathered: Vec::new(),
@@ -97,7 +100,19 @@ impl SocketRecord {
         self.last_mark_us = at_us;
         let (gathers, interval) = (self.gathers(), self.flush_interval());
         let records = self.handed.start_seq.is_some();
-        self.speaker(side).read(bytes);
+        match side {
+            Side::Client => self.client.read(bytes, |_| {}),
+            Side::Server => {
+                let (reader, mut text) = (&mut self.handed.reader, self.server.text);
+                self.server.read(bytes, |event| match event {
+                    Event::Begin { kind, .. } => text = *kind == indelible_websocket::Kind::Text,
+                    Event::Data(part) if text => reader.push(part),
+                    Event::End if text => drop(reader.end_message()),
+                    _ => {}
+                });
+                self.server.text = text;
+            }
+        }
         if !records {
             return Ok(None);
         }
@@ -172,6 +187,9 @@ impl SocketRecord {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(Wait::Ready);
         }
+        if let Some(ticket) = &mut self.handed.ticket {
+            ticket.ending(outcome.status, self.handed.http_status);
+        }
         let Some(start_seq) = self.handed.start_seq else { return Ok(Wait::Ready) };
         self.flush()?;
         let closed = self.first_close.is_some();
@@ -180,6 +198,8 @@ impl SocketRecord {
         private.error = outcome.error;
         private.input = Some(handed.input.clone().finish());
         private.output = Some(handed.output.clone().finish());
+        let (answer, usage) = handed.reader.take().finish();
+        private.usage = usage;
         let code = |speaker: &Speaker| speaker.close.as_ref().map(|close| close.code.unwrap_or(NO_CODE));
         let end = End {
             start_seq,
@@ -192,7 +212,9 @@ impl SocketRecord {
             delivered_bytes: self.delivered,
             input_partial: !closed,
             output_partial: !closed,
-            answer: Answer::default(),
+            first_token_us: None,
+            late: None,
+            answer,
             withheld: Vec::new(),
             hangup: None,
             websocket: Some(Conversation {
@@ -233,11 +255,11 @@ impl SocketRecord {
 
 impl Speaker {
     /// Reads along.
-    fn read(&mut self, bytes: &[u8]) {
+    fn read(&mut self, bytes: &[u8], mut hear: impl FnMut(&Event<'_>)) {
         let Self { reader, messages, unreadable, .. } = self;
-        let outcome = reader.push(bytes, |event| match event {
-            Event::End => *messages += 1,
-            Event::Begin { .. } | Event::Data(_) | Event::Control(..) => {}
+        let outcome = reader.push(bytes, |event| {
+            hear(&event);
+            *messages += u64::from(matches!(event, Event::End));
         });
         *unreadable |= outcome.is_err();
     }

@@ -161,6 +161,8 @@ fn append_event(writer: &mut LogWriter, events: &Events, event: usize) -> Outcom
         withheld: Vec::new(),
         hangup: None,
         websocket: None,
+        first_token_us: None,
+        late: None,
         start_seq,
         time: clock::now().0,
         status: Status::Completed,
