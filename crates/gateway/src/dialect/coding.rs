@@ -14,9 +14,10 @@ use zstd::stream::raw::{DParameter, Operation as _};
 
 /// Most bytes that one body is decoded to, by all of its codings together…
 const DECODED_MAX_BYTES: u64 = 256 << 20;
-/// …of which so many may come out of nothing much…
-const DECODED_FREE_BYTES: u64 = 1 << 20;
-/// …and beyond them so many for each byte received. Texts are rarely coded better than 30 to 1.
+/// …of which so many may come out of nothing much: a model that says the same over and over makes a stream that
+/// is coded 1000 to 1…
+const DECODED_FREE_BYTES: u64 = 8 << 20;
+/// …and beyond them so many for each byte received. Other texts are rarely coded better than 30 to 1.
 const DECODED_RATIO_MAX: u64 = 128;
 /// Most codings one upon another.
 const CODINGS_MAX: usize = 4;
