@@ -74,7 +74,8 @@ fn exchanges() -> Vec<(PathBuf, Value)> {
 fn directories() -> Vec<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let entries = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.is_dir()).collect()
+    // What was written from specifications was never on a wire.
+    entries.filter(|path| path.is_dir() && !path.ends_with("specified")).collect()
 }
 
 fn exchanges_of(dir: &Path) -> Vec<Value> {
