@@ -75,20 +75,46 @@ fn looks_like_secret(text: &str) -> bool {
 
 /// Phone, card, account and social-security numbers: nine digits or more in a row, where separators
 /// that people write into such numbers do not break the row. Hex identifiers (UUIDs, digests) are not
-/// numbers of a person.
+/// numbers of a person, and neither is the date that a model was released on.
 fn holds_personal_number(text: &str) -> bool {
-    text.split([':', '/', '_']).any(|part| {
-        let mut digits = 0;
-        !is_hex_identifier(part)
-            && part.bytes().any(|byte| {
-                digits = match byte {
-                    b'0'..=b'9' => digits + 1,
-                    b'-' | b'.' => digits,
-                    _ => 0,
-                };
-                digits >= 9
-            })
-    })
+    text.split([':', '/', '_']).any(|part| !is_hex_identifier(part) && has_long_row(part.as_bytes()))
+}
+
+fn has_long_row(part: &[u8]) -> bool {
+    let (mut at, mut digits) = (0, 0);
+    while let Some(byte) = part.get(at) {
+        let begins = at == 0 || part[at - 1] == b'-';
+        if let Some(len) = begins.then(|| release_date(&part[at..])).flatten() {
+            (at, digits) = (at + len, 0);
+            continue;
+        }
+        digits = match byte {
+            b'0'..=b'9' => digits + 1,
+            b'-' | b'.' => digits,
+            _ => 0,
+        };
+        if digits >= 9 {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// The length of a date at the beginning, as model names have it (`claude-haiku-4-5-20251001`,
+/// `gpt-4.1-2025-04-14`): of this century's second quarter or a little before, so that no birthday of anyone
+/// who signs for themselves is one.
+fn release_date(text: &[u8]) -> Option<usize> {
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u32>().ok();
+    let plain = |at: usize, len: usize| {
+        text.get(at..at + len).filter(|digits| digits.iter().all(u8::is_ascii_digit)).and_then(number)
+    };
+    let dashed = text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-');
+    let (month, day, len) = if dashed { (5, 8, 10) } else { (4, 6, 8) };
+    let fits = (2020..2050).contains(&plain(0, 4)?)
+        && (1..=12).contains(&plain(month, 2)?)
+        && (1..=31).contains(&plain(day, 2)?);
+    (fits && !text.get(len).is_some_and(u8::is_ascii_digit)).then_some(len)
 }
 
 /// Sixteen hex digits or more, letters well among them: chance makes few letters rare, and a person's number
@@ -127,6 +153,10 @@ mod tests {
             "4bf92f3577b34da6a3ce929d0e0e4736",
             "session:42",
             "2026-11-22",
+            "claude-haiku-4-5-20251001",
+            "anthropic/claude-3-5-sonnet-20241022",
+            "gpt-4.1-2025-04-14",
+            "gpt-4.1-mini-2025-04-14",
         ] {
             assert!(may_stand_clear(text), "{text}");
         }
@@ -151,6 +181,10 @@ mod tests {
             "idk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM",
             "447911123456:4bf92f3577b34da6",
             "4111111111111111a",
+            "jane-1980-04-14-12",
+            "202510011234",
+            "4111-1111-2025-1001",
+            "20251001-447911123",
             "2001:db8::1",
             "sk-proj-abcdefghijklmnop",
             "h:0123456789abcdef0123456789abcdef",
