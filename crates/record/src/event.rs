@@ -7,7 +7,7 @@
 //! meta_len u32 (little endian) · meta JSON · piece        piece: see the payload module
 //! ```
 //!
-//! and a frame without meta (`input`, `output`) has `meta_len` 0.
+//! and a frame without meta (`input` and `output`, but of a WebSocket conversation) has `meta_len` 0.
 
 use crate::commitment::Commitment;
 use crate::entry::{Param, Status};

@@ -43,7 +43,6 @@ mod vllm;
 mod tests;
 
 pub(crate) use answer::AnswerReader;
-#[allow(unused_imports)] // The relay of WebSocket messages is its user.
 pub(crate) use realtime::MessageReader;
 pub(crate) use request::{RequestFacts, RequestReader};
 
