@@ -225,17 +225,20 @@ impl Gateway {
         let recorder = self.recorder.clone();
         recorder.settle_gaps(Claim::Settle);
         self.access.settle(Claim::Settle);
-        let last = recorder.source_stopped()?;
-        let logged = recorder.logged().wait(last);
-        if tokio::time::timeout(LAST_SHIPMENT_TIMEOUT, logged).await.is_err() {
-            tracing::warn!(
-                "the collector did not take everything; the rest stays in the spool until the next start"
-            );
+        let said = recorder.source_stopped();
+        if let Ok(last) = said {
+            let logged = recorder.logged().wait(last);
+            if tokio::time::timeout(LAST_SHIPMENT_TIMEOUT, logged).await.is_err() {
+                tracing::warn!(
+                    "the collector did not take everything; the rest stays in the spool until the next start"
+                );
+            }
         }
         for task in self.tasks.drain(..) {
             task.abort();
         }
-        recorder.log().stop()
+        // Whatever else failed, what was accepted is written.
+        recorder.log().stop().and(said.map(|_| ()))
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Proxy {
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) drains: Arc<Drains>,
     pub(crate) upstreams: Arc<Upstreams<RequestBody>>,
-    /// For handshakes: what leaves HTTP behind is not driven by its request.
+    /// For what is not driven by its request: what leaves HTTP behind, and large requests.
     pub(crate) client: HttpClient<RequestBody>,
 }
 
@@ -128,6 +128,9 @@ impl Proxy {
             Some(_) => Inbound::unread(request).await,
         };
         let mut inbound = Inbound { handshake, ..inbound };
+        if inbound.handshake.is_some() && inbound.rest.is_some() {
+            inbound.problem = Some(Problem::handshake_with_body());
+        }
         let endpoint = dialect::endpoint_of(inbound.head.method.as_str(), inbound.head.uri.path());
         let mut reader = RequestReader::new(endpoint, inbound.head.uri.path(), &inbound.head.headers);
         reader.push(&inbound.read);
@@ -306,7 +309,9 @@ impl Proxy {
         recording.lock().release();
         let drains = (admission.route().on_hangup == OnHangup::Drain && inbound.handshake.is_none())
             .then(|| self.drains.clone());
-        let call = self.call(outbound, inbound.handshake.is_some());
+        // A body that flows must go on flowing while nobody takes the answer.
+        let by_itself = inbound.handshake.is_some() || matches!(outbound.body(), RequestBody::Flowing(_));
+        let call = self.call(outbound, by_itself);
         let (answer, recording) = drain::head(call, recording, drains.clone(), limits).await;
         let (answer, upstream) = match answer {
             Ok(Ok(answer)) => answer,
@@ -332,10 +337,9 @@ impl Proxy {
         }
     }
 
-    /// Calls the model server. What may leave HTTP behind goes by a client whose connections are driven by
-    /// themselves.
-    fn call(&self, outbound: Request<RequestBody>, handshake: bool) -> Call {
-        if handshake {
+    /// Calls the model server, on a connection that is driven by the request or by itself.
+    fn call(&self, outbound: Request<RequestBody>, by_itself: bool) -> Call {
+        if by_itself {
             let target = outbound.uri().authority().map(ToString::to_string).unwrap_or_default();
             let call = self.client.request(outbound);
             return Box::pin(async move {
@@ -614,6 +618,15 @@ impl Problem {
         };
         let error = format!("the model server gave no answer: {error}");
         Self { status: code, outcome: Outcome::failed(status, word, error), hint }
+    }
+
+    fn handshake_with_body() -> Self {
+        let error = "a WebSocket handshake has no body of this size";
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            outcome: Outcome::failed(Status::Rejected, "handshake_with_body", error),
+            hint: "send what is to be said once the handshake is answered",
+        }
     }
 
     fn unasked_switch() -> Self {

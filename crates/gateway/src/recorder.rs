@@ -163,6 +163,9 @@ impl Recorder {
             leave_out(&mut end.private, meta.len());
             meta = to_json(&end);
         }
+        // A buffer that could not be written on the way may be larger than a piece.
+        let (before, piece) = piece.split_at(piece.len().saturating_sub(payload::PIECE_MAX_BYTES));
+        self.piece(Kind::Output, event_id, before)?;
         let body = payload::pack(&meta, piece);
         let at = match mode {
             Mode::Durable | Mode::Receipt => {

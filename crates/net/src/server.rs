@@ -25,6 +25,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that has not finished a request's head by then is let go.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// An HTTP/2 peer is asked this often whether it is there, and let go when it does not say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Who is calling.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -85,6 +89,8 @@ pub async fn serve_on<H, F, B>(
     // Answers are many small frames: gathered by copying, all that is there goes out in one write.
     http.http1().writev(false);
     http.http2().timer(TokioTimer::new()).auto_date_header(false);
+    // A peer that is gone without a word would otherwise hold on to what it asked for.
+    http.http2().keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     let http = Arc::new(http);
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();

@@ -169,15 +169,8 @@ impl<B: Outgoing> Upstreams<B> {
 
     async fn connect(&self, target: &Target) -> Result<Wire<B>, CallError> {
         let failed = |source| CallError::Connect { target: target.authority.to_string(), source };
-        let socket = tokio::time::timeout(self.connect_timeout, self.open(target))
-            .await
-            .map_err(|_| {
-                failed(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("no connection within {:?}", self.connect_timeout),
-                ))
-            })?
-            .map_err(failed)?;
+        let opened = tokio::time::timeout(self.connect_timeout, self.open(target)).await;
+        let socket = opened.unwrap_or_else(|_| Err(self.too_late())).map_err(failed)?;
         let (sender, connection) =
             http1::Builder::new().max_buf_size(WIRE_BUFFER_MAX_BYTES).handshake(TokioIo::new(socket)).await?;
         Ok(Wire { sender, connection: Some(Box::pin(connection)) })
@@ -187,7 +180,7 @@ impl<B: Outgoing> Upstreams<B> {
         let host = target.authority.host().trim_start_matches('[').trim_end_matches(']');
         let with_tls = target.scheme == Scheme::HTTPS;
         let port = target.authority.port_u16().unwrap_or(if with_tls { 443 } else { 80 });
-        let tcp = TcpStream::connect((host, port)).await?;
+        let tcp = self.reach(host, port).await?;
         // Requests must leave as they come; a socket that refuses is used all the same.
         let _ = tcp.set_nodelay(true);
         if !with_tls {
@@ -196,6 +189,27 @@ impl<B: Outgoing> Upstreams<B> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a host name"))?;
         Ok(Socket::Tls(Box::new(self.tls.connect(name, tcp).await?)))
+    }
+
+    /// A connection to one of a host's addresses. Each gets its share of the time, so that one which swallows
+    /// everything does not hide the others.
+    async fn reach(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        let share = self.connect_timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = self.too_late(),
+            }
+        }
+        Err(last)
+    }
+
+    fn too_late(&self) -> io::Error {
+        let what = format!("no connection within {:?}", self.connect_timeout);
+        io::Error::new(io::ErrorKind::TimedOut, what)
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<Target, VecDeque<Idle<B>>>> {

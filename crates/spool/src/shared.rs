@@ -13,7 +13,11 @@ use crate::watermark::Watermark;
 use crate::writer::{Claim, LogWriter, Position};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// A full disk is tried again this often.
+const FULL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A log shared by tasks and its syncing thread.
 pub struct SharedLog {
@@ -229,15 +233,25 @@ impl Shared {
             }
             let target = state.appended;
             let Some(writer) = &mut state.writer else { return };
-            // What was accepted in memory has its space in the file: an error here is the disk's.
-            if let Err(error) = writer.flush() {
-                let why = error.to_string();
-                self.poison(&mut state, &why);
-                return;
+            match writer.flush() {
+                Ok(()) => {}
+                // Where space cannot be reserved ahead the disk may be full now. What was accepted in memory stays
+                // pending, and whoever waits for it waits until there is room, or for as long as they will.
+                Err(LogError::Full(_)) => {
+                    let waited = self.dirty.wait_timeout(state, FULL_RETRY_INTERVAL);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    self.poison(&mut state, &why);
+                    return;
+                }
             }
             let Some((file, reach)) =
                 writer.current().map(|(_, file, _)| (file.clone(), position_of(writer, target)))
             else {
+                self.poison(&mut state, "the log has no file");
                 return;
             };
             drop(state);
@@ -252,12 +266,14 @@ impl Shared {
                 state.synced_to = reach;
             }
             state.synced_to.seq = state.synced_to.seq.max(target);
-            if let Some(writer) = &mut state.writer
-                && let Err(error) = writer.note_synced(target)
-            {
-                let why = error.to_string();
-                self.poison(&mut state, &why);
-                return;
+            match state.writer.as_mut().map(|writer| writer.note_synced(target)) {
+                // A mark says more than there was to say; without room for it nothing is lost.
+                None | Some(Ok(()) | Err(LogError::Full(_))) => {}
+                Some(Err(error)) => {
+                    let why = error.to_string();
+                    self.poison(&mut state, &why);
+                    return;
+                }
             }
             self.synced.advance(target);
         }

@@ -285,7 +285,9 @@ impl LogWriter {
             let _ = self.dir.remove(&name);
             return Err(error);
         }
-        file.write_at(&bytes, 0).map_err(LogError::io(format!("cannot write {name}")))?;
+        // The old file is closed: without the new one there is no log to go on with.
+        file.write_at(&bytes, 0)
+            .map_err(|error| LogError::Poisoned(format!("cannot write {name}: {error}")))?;
         file.sync().map_err(|error| LogError::Poisoned(error.to_string()))?;
         self.next_file_no += 1;
         self.current = Some(Current {
@@ -473,7 +475,8 @@ impl LogWriter {
         self.flush()?;
         self.sync_current()?;
         self.append_close();
-        self.flush()?;
+        // Behind a close nothing may follow, and whether it was written is not known.
+        self.flush().map_err(|error| LogError::Poisoned(error.to_string()))?;
         self.sync_current()?;
         if let Some(current) = self.current.take() {
             current.file.truncate(current.written).map_err(|error| LogError::Poisoned(error.to_string()))?;

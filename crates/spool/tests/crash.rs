@@ -245,6 +245,68 @@ fn a_failed_fdatasync_poisons_the_log_and_is_never_retried() {
     assert!(log.stop().is_err());
 }
 
+/// A disk that stops at any of the calls of appending, rotating and syncing: whoever waits is told, and what was
+/// said to be on it is there.
+#[test]
+fn nobody_waits_for_ever_for_a_log_whose_disk_stopped() {
+    for calls in 0..60 {
+        let dir = SimDir::new();
+        let (_, log) = sealed_log(&dir);
+        dir.set_fuse(Some(calls));
+        let mut waiting = Vec::new();
+        for n in 0..40u8 {
+            let piece = vec![n; 3000];
+            let appended = match n % 2 {
+                0 => log.append(Kind::Start, &[n; 16], &[&piece], Claim::Admit),
+                _ => log.append_for_sync(Kind::End, &[n; 16], &[&piece], Claim::Settle),
+            };
+            match appended {
+                Ok(at) => waiting.push((at.seq, log.synced().wait(at.seq))),
+                Err(_) => break,
+            }
+        }
+        let mut reached = 0;
+        for (seq, mut wait) in waiting {
+            let asked = std::time::Instant::now();
+            let outcome = loop {
+                match wait.try_recv() {
+                    Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+                        assert!(asked.elapsed().as_secs() < 20, "{calls} calls: {seq} waits for ever");
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                    outcome => break outcome,
+                }
+            };
+            if outcome.is_ok() {
+                reached = seq;
+            }
+        }
+        drop(log);
+        dir.set_fuse(None);
+        let (_, again) = sealed_log(&dir.power_cut(|_, _| false));
+        assert!(again.appended() >= reached, "{calls} calls: {reached} was said to be on the disk");
+    }
+}
+
+/// Where space cannot be reserved ahead, the disk may be full when frames that were accepted are written.
+#[test]
+fn a_log_goes_on_once_a_full_disk_has_room_again() {
+    let dir = SimDir::new();
+    let (_, log) = sealed_log(&dir);
+    let mut last = 0;
+    dir.set_space_left(Some(0));
+    for n in 0..4u8 {
+        if let Ok(at) = log.append_for_sync(Kind::End, &[n; 16], &[&[n; 100]], Claim::Settle) {
+            last = at.seq;
+        }
+    }
+    dir.set_space_left(None);
+    log.synced().wait(last).blocking_recv().unwrap();
+    let at = log.append(Kind::Start, &[9; 16], &[b"more"], Claim::Admit).unwrap();
+    log.synced().wait(at.seq).blocking_recv().unwrap();
+    log.stop().unwrap();
+}
+
 #[test]
 fn only_the_collector_can_read_a_spool_and_only_synced_frames_are_shipped() {
     let dir = SimDir::new();

@@ -93,8 +93,6 @@ fn assert_ended(record: &Value, status: &str, word: Value) {
     assert_faithful(record);
 }
 
-// --- what passes ----------------------------------------------------------------------------------------
-
 #[test]
 fn a_conversation_passes_untouched_and_is_recorded_message_by_message() {
     let hello = text_of("{\"type\":\"session.created\"}", None);
@@ -364,7 +362,24 @@ fn a_refused_handshake_is_an_answer_like_any_other() {
     assert_eq!(site.record(answer.event_id())["entry"]["error_type"], "unasked_upgrade");
 }
 
-// --- how it ends ----------------------------------------------------------------------------------------
+/// What follows a handshake is the conversation: a body that is still on its way would stand in between.
+#[test]
+fn a_handshake_with_a_large_body_is_refused_and_recorded() {
+    let upstream = server("", |_| {});
+    let site = Site::new();
+    let up = site.up(&upstream.url, &[]);
+    let headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("X-Request-Id", "req-body")];
+    let bytes = message("GET", PATH, &headers, &vec![b'x'; 700_000]);
+    let at = bytes.windows(17).position(|window| window == b"Connection: close").unwrap();
+    let bytes = [&bytes[..at], b"Connection: Upgrade", &bytes[at + 17..]].concat();
+    let mut stream = send(up.listen, &bytes);
+    let head = text(&read_until(&mut stream, b"\r\n\r\n"));
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+    let record = only(&site, "req-body");
+    let entry = &record["entry"];
+    assert_eq!((&entry["status"], &entry["error_type"]), (&json!("rejected"), &json!("handshake_with_body")));
+    assert!(upstream.requests().is_empty(), "the model server is not asked");
+}
 
 #[test]
 fn a_server_that_closes_first_and_one_that_closes_with_an_error_are_told_apart() {
@@ -497,8 +512,6 @@ fn a_conversation_may_end_while_the_gateway_goes_down_and_is_cut_when_it_does_no
     assert_ended(&record, "cancelled", json!("gateway_stopped"));
     assert_eq!(machines.site.raw("req-stays", "response"), [text_of("000", None), rest].concat());
 }
-
-// --- what survives --------------------------------------------------------------------------------------
 
 #[test]
 fn what_a_peer_has_seen_of_a_conversation_survives_a_kill() {

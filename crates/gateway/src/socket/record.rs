@@ -41,6 +41,8 @@ pub(crate) struct SocketRecord {
     first_close: Option<Side>,
     first_byte: Option<Instant>,
     delivered: u64,
+    /// Something of it could not be written.
+    lost: bool,
     finished: bool,
 }
 
@@ -80,6 +82,7 @@ impl SocketRecord {
             first_close: None,
             first_byte: None,
             delivered: 0,
+            lost: false,
             finished: false,
         }
     }
@@ -162,14 +165,15 @@ impl SocketRecord {
         speakers.map(|speaker| speaker.flushed + interval).min()
     }
 
-    /// Writes what was gathered.
-    pub(crate) fn flush(&mut self) -> Result<(), LogError> {
+    /// Writes what was gathered; says which frame has the last of it.
+    pub(crate) fn flush(&mut self) -> Result<Option<u64>, LogError> {
+        let mut last = None;
         for side in [Side::Client, Side::Server] {
             if !self.speaker(side).gathered.is_empty() {
-                self.write(side)?;
+                last = Some(self.write(side)?);
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     /// What has to happen before what stands in that frame may be passed on.
@@ -191,7 +195,8 @@ impl SocketRecord {
             ticket.ending(outcome.status, self.handed.http_status);
         }
         let Some(start_seq) = self.handed.start_seq else { return Ok(Wait::Ready) };
-        self.flush()?;
+        // What cannot be written is missing; the end says so.
+        let _ = self.flush();
         let closed = self.first_close.is_some();
         let handed = &mut self.handed;
         let mut private = std::mem::take(&mut handed.private);
@@ -210,8 +215,8 @@ impl SocketRecord {
             latency_us: micros(handed.accepted.elapsed()),
             ttft_us: self.first_byte.map(|at| micros(at - handed.accepted)),
             delivered_bytes: self.delivered,
-            input_partial: !closed,
-            output_partial: !closed,
+            input_partial: !closed || self.lost,
+            output_partial: !closed || self.lost,
             first_token_us: None,
             late: None,
             answer,
@@ -236,13 +241,17 @@ impl SocketRecord {
             Side::Server => (Kind::Output, &mut self.server),
         };
         speaker.flushed = Instant::now();
-        let meta =
-            PieceMeta { extensions: self.extensions.take(), marks: std::mem::take(&mut speaker.marks) };
+        let meta = PieceMeta { extensions: self.extensions.clone(), marks: speaker.marks.clone() };
         let body = payload::pack(&to_json(&meta), &speaker.gathered);
-        speaker.gathered.clear();
-        self.pieces += 1;
         let log = self.handed.recorder.log();
-        log.append(kind, self.handed.event_id.as_bytes(), &[&body], Claim::Settle).map(|at| at.seq)
+        let at = log.append(kind, self.handed.event_id.as_bytes(), &[&body], Claim::Settle);
+        self.lost |= at.is_err();
+        let at = at?;
+        speaker.marks.clear();
+        speaker.gathered.clear();
+        self.extensions = None;
+        self.pieces += 1;
+        Ok(at.seq)
     }
 
     fn speaker(&mut self, side: Side) -> &mut Speaker {

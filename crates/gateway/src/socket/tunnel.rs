@@ -232,7 +232,12 @@ impl Session {
             let outcome = record.closed_by().map_or_else(Outcome::hung_up, closed);
             return record.finish(outcome);
         }
-        Ok(if side == Side::Server { record.wait(seq) } else { Wait::Ready })
+        if side == Side::Client {
+            return Ok(Wait::Ready);
+        }
+        // In a long conversation it was only gathered, with what was said before it.
+        let seq = seq.or(record.flush()?);
+        Ok(record.wait(seq))
     }
 
     async fn say(&self, side: Side, bytes: &[u8], to: &mut Writer) -> io::Result<()> {
