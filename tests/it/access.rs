@@ -70,8 +70,6 @@ fn error_of(answer: &Answer) -> Value {
     serde_json::from_slice::<Value>(&answer.body).unwrap()["error"].clone()
 }
 
-// --- keys -----------------------------------------------------------------------------------------------
-
 #[test]
 fn who_has_no_valid_key_is_told_why_and_recorded_and_goes_no_further() {
     let model = answering();
@@ -289,8 +287,6 @@ fn keys_are_made_listed_and_taken_back_by_command() {
     assert_eq!(machines.site.run(&["key", "revoke", "k:"]).status.code(), Some(1), "never all of them");
 }
 
-// --- limits ---------------------------------------------------------------------------------------------
-
 #[test]
 fn who_asks_too_often_waits_and_is_told_how_long() {
     let model = answering();
@@ -371,8 +367,6 @@ fn a_flood_of_refusals_is_ten_entries_and_one_that_counts_the_rest() {
     assert_eq!(machines.site.verify().0, 0);
 }
 
-// --- routes ---------------------------------------------------------------------------------------------
-
 #[test]
 fn the_model_in_a_body_decides_where_it_goes() {
     let (plain, llama) = (answering(), answering());
@@ -411,8 +405,6 @@ fn the_model_in_a_body_decides_where_it_goes() {
         text(&refused.stderr)
     );
 }
-
-// --- reload ---------------------------------------------------------------------------------------------
 
 /// Streams one event at once and the last one when told.
 fn streaming(gate: mpsc::Receiver<()>) -> RawServer {
@@ -583,8 +575,6 @@ fn another_credential_in_the_same_file_is_taken_up() {
     let changed = wait_for(&machines, "operations", "config_changed", 1).remove(0);
     assert_eq!(changed["detail"]["changed"], json!(["gateway.routes.default.credential"]));
 }
-
-// --- operation ------------------------------------------------------------------------------------------
 
 #[test]
 fn metrics_say_what_passes_and_what_it_costs() {

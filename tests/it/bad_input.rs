@@ -74,8 +74,6 @@ fn assert_nothing_lost(site: &Site, ids: &[String]) {
     }
 }
 
-// --- requests -------------------------------------------------------------------------------------------
-
 #[test]
 fn malformed_json_is_the_model_servers_to_judge_and_is_recorded() {
     let model = ModelServer::start();
@@ -174,8 +172,6 @@ fn an_upstream_that_misbehaves_is_named_and_recorded() {
     assert_eq!(other.verify().0, 0);
 }
 
-// --- directories ----------------------------------------------------------------------------------------
-
 #[test]
 fn a_directory_of_another_version_or_of_a_stranger_is_left_alone() {
     let model = ModelServer::start();
@@ -240,8 +236,6 @@ fn a_second_collector_on_the_same_directory_is_refused() {
     assert_eq!(up.stop(), 0);
     assert_nothing_lost(&site, &ids);
 }
-
-// --- damage ---------------------------------------------------------------------------------------------
 
 /// What happens to the files of a WAL, oldest first.
 type Damage = fn(&[PathBuf]);
@@ -415,8 +409,6 @@ fn an_old_copy_of_records_and_keys_is_given_away_by_a_gateway() {
     assert_eq!(collector.stop(), 0);
     assert_nothing_lost(site, &ids);
 }
-
-// --- configuration --------------------------------------------------------------------------------------
 
 #[test]
 fn a_bad_configuration_is_named_before_anything_starts() {

@@ -53,8 +53,6 @@ fn assert_holds(machines: &TwoMachines) {
     assert_eq!(code, 0, "{report:#}");
 }
 
-// --- who may speak to whom ------------------------------------------------------------------------------
-
 /// A second development CA in `other/`, with a certificate for `source`.
 fn other_ca(machines: &TwoMachines, source: &str) -> String {
     let dir = machines.site.dir.path().join("other").display().to_string();
@@ -184,8 +182,6 @@ fn frames_without_a_certificate_and_reads_without_a_token_are_refused() {
         text(&message("POST", "/v1/source/frames", &[host], b"frames")).replacen("Host: x\r\n", "", 1);
     assert_eq!(request(api, frames.as_bytes()).status, 401, "frames need a client certificate");
 }
-
-// --- the collector away ---------------------------------------------------------------------------------
 
 #[test]
 fn a_record_is_at_the_collector_within_five_seconds() {
@@ -359,8 +355,6 @@ fn a_closed_route_refuses_once_the_collector_is_away_for_too_long() {
     let _collector = machines.start_collector();
     wait_until("service", || post(gateway.listen, CHAT, &[], &chat("x")).status == 200);
 }
-
-// --- how long an answer waits ---------------------------------------------------------------------------
 
 /// Reads what comes within `limit`; the end of the connection, or not.
 fn read_for(stream: &mut TcpStream, limit: Duration) -> (Vec<u8>, bool) {

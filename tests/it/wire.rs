@@ -44,8 +44,6 @@ fn assert_faithful(record: &Value) {
     assert_eq!(record["payload"]["matches_commitments"], true, "{:#}", record["entry"]);
 }
 
-// --- the same bytes -------------------------------------------------------------------------------------
-
 #[test]
 fn recorded_bytes_are_those_of_the_wire() {
     let model = ModelServer::start();
@@ -171,8 +169,6 @@ fn requests_in(site: &Site) -> Vec<Value> {
     site.entries().into_iter().filter(|entry| entry["status"].is_string()).collect()
 }
 
-// --- as they come ---------------------------------------------------------------------------------------
-
 #[test]
 fn a_stream_is_not_held_back_until_the_upstream_has_finished() {
     // The upstream sends each frame only after the client has the one before.
@@ -263,8 +259,6 @@ fn headers_of_one_connection_stay_on_it() {
         assert_eq!(got.header(dropped), None, "{dropped} is not passed on");
     }
 }
-
-// --- every end has its record ---------------------------------------------------------------------------
 
 #[test]
 fn a_client_that_hangs_up_before_the_head_is_recorded_as_cancelled() {
