@@ -9,6 +9,7 @@ use crate::recorder::Recorder;
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use indelible_net::chain;
 use indelible_net::client::HttpClient;
 use indelible_os::durable::Dir;
 use indelible_record::commitment::from_hex;
@@ -238,14 +239,4 @@ impl Shipper {
 pub(crate) fn parse_acked(body: &[u8]) -> Option<Acknowledged> {
     let (seq, token) = body.split_first_chunk::<8>()?;
     Some(Acknowledged { seq: u64::from_le_bytes(*seq), token: std::str::from_utf8(token).ok()?.to_owned() })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        words = format!("{words}: {inner}");
-        source = inner.source();
-    }
-    words
 }

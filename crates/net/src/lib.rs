@@ -55,3 +55,14 @@ impl NetError {
         Self::File { path: path.to_owned(), what: what.to_string() }
     }
 }
+
+/// An error in words, with what caused it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        words = format!("{words}: {inner}");
+        source = inner.source();
+    }
+    words
+}

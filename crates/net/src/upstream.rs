@@ -8,8 +8,8 @@
 //! What is left of a pool is a list: a connection goes back to it when its answer is whole, and is looked at
 //! before it is used again. A request goes to a second connection only if no byte of it went to the first.
 
-use crate::NetError;
 use crate::tls;
+use crate::{NetError, chain};
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
@@ -303,16 +303,6 @@ fn address<B>(request: &mut Request<B>) -> Result<Target, CallError> {
         request.headers_mut().insert(header::HOST, host);
     }
     Ok(Target { scheme, authority })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        words = format!("{words}: {inner}");
-        source = inner.source();
-    }
-    words
 }
 
 /// A connection's bytes, in clear or not.
