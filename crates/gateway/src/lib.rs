@@ -2,6 +2,7 @@
 //!
 //! * [`proxy`]: one request on its way: read, recorded, forwarded, answered
 //! * [`exchange`]: the record of one request, from its start frame to its one terminal frame
+//! * `problem`: answers that the gateway gives itself
 //! * `body`: the response on its way to the client, and the request on its way to the model server
 //! * [`access`]: who may call, and where a request goes
 //! * `socket`: WebSockets, from the handshake on
@@ -27,6 +28,7 @@ mod headers;
 mod hop;
 mod limits;
 pub mod metrics;
+mod problem;
 pub mod proxy;
 pub mod recorder;
 mod running;

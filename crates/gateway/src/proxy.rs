@@ -1,6 +1,6 @@
 //! One request on its way: read, recorded, forwarded, answered.
 
-use crate::access::{Access, Admission, Denied};
+use crate::access::{Access, Admission};
 use crate::backlog::Backlog;
 use crate::body::{FlowingRequest, Relay, RequestBody, ResponseBody, Shut};
 use crate::config::{Config, Mode, OnHangup};
@@ -9,12 +9,13 @@ use crate::drain::{self, Answer, Call, Drains};
 use crate::exchange::{Begun, Exchange, InputFailed, Outcome, Recording};
 use crate::headers;
 use crate::hop;
-use crate::limits::{Late, Limits};
+use crate::limits::Limits;
+use crate::problem::{EVENT_ID_HEADER, Problem, event_id_value, own, turned_away};
 use crate::recorder::{Recorder, Refused, Wait};
 use crate::socket::Handshake;
 use crate::usage::{self, Asking};
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -36,8 +37,6 @@ const REQUEST_WHOLE_MAX_BYTES: usize = 512 << 10;
 /// Of a body that is not read, so much is taken from the connection, for so long.
 const UNREAD_MAX_BYTES: usize = 1 << 20;
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
-/// Says which record a response belongs to.
-const EVENT_ID_HEADER: HeaderName = HeaderName::from_static("x-indelible-event-id");
 
 /// What every request needs.
 pub struct Proxy {
@@ -49,13 +48,6 @@ pub struct Proxy {
     pub(crate) upstreams: Arc<Upstreams<RequestBody>>,
     /// For what is not driven by its request: what leaves HTTP behind, and large requests.
     pub(crate) client: HttpClient<RequestBody>,
-}
-
-/// An answer that the gateway gives itself.
-struct Problem {
-    status: StatusCode,
-    outcome: Outcome,
-    hint: &'static str,
 }
 
 /// A request, as far as it was read before it is recorded.
@@ -577,125 +569,9 @@ fn describe(
     start
 }
 
-impl Problem {
-    fn too_large(max: u64) -> Self {
-        let error = format!("the request body is over the limit of {max} bytes");
-        Self {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            outcome: Outcome::failed(Status::Rejected, "request_too_large", error),
-            hint: "raise gateway.request_max_bytes if such requests are meant to pass",
-        }
-    }
-
-    fn broken_request(error: &impl ToString) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            outcome: Outcome::failed(Status::Cancelled, "request_broke_off", error.to_string()),
-            hint: "the client closed the connection before the end of its request",
-        }
-    }
-
-    fn unreachable(error: &CallError) -> Self {
-        let (code, status, word, hint) = match error {
-            CallError::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => (
-                StatusCode::GATEWAY_TIMEOUT,
-                Status::Timeout,
-                "connect_timeout",
-                "is the upstream address right? raise gateway.connect_timeout_s if connecting takes that long",
-            ),
-            CallError::Connect { .. } => (
-                StatusCode::BAD_GATEWAY,
-                Status::UpstreamError,
-                "upstream_unreachable",
-                "is the model server running, and is the upstream address right?",
-            ),
-            CallError::Http(_) | CallError::BrokeOff(_) => (
-                StatusCode::BAD_GATEWAY,
-                Status::UpstreamError,
-                "upstream_no_answer",
-                "the model server closed the connection or does not speak HTTP",
-            ),
-        };
-        let error = format!("the model server gave no answer: {error}");
-        Self { status: code, outcome: Outcome::failed(status, word, error), hint }
-    }
-
-    fn handshake_with_body() -> Self {
-        let error = "a WebSocket handshake has no body of this size";
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            outcome: Outcome::failed(Status::Rejected, "handshake_with_body", error),
-            hint: "send what is to be said once the handshake is answered",
-        }
-    }
-
-    fn unasked_switch() -> Self {
-        let error = "the model server switched to a protocol that it was not asked for";
-        Self {
-            status: StatusCode::BAD_GATEWAY,
-            outcome: Outcome::failed(Status::UpstreamError, "unasked_upgrade", error),
-            hint: "what is passed on is HTTP, and WebSockets that the client asks for",
-        }
-    }
-
-    fn late(late: Late) -> Self {
-        Self { status: late.http_status(), outcome: late.outcome(), hint: late.hint() }
-    }
-
-    fn not_durable() -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            outcome: Outcome::failed(Status::Rejected, "not_durable", "the record could not be made durable"),
-            hint: "restart the gateway: it reads its spool back and goes on",
-        }
-    }
-
-    fn no_receipt(limit: std::time::Duration) -> Self {
-        let error = format!("the record was not durable within {limit:?}");
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            outcome: Outcome::failed(Status::Rejected, "not_durable", error),
-            hint: "in mode \"receipt\" an answer waits for the collector: is it reachable?",
-        }
-    }
-
-    /// The answer alone, for a request whose record has ended already.
-    fn answer(self, event_id: Uuid) -> Response<ResponseBody> {
-        own(self.status, event_id, &self.outcome.error.unwrap_or_default(), self.hint)
-    }
-}
-
 async fn settled(wait: Wait) -> Result<(), Problem> {
     match wait {
         Wait::Ready => Ok(()),
         Wait::For(durable) => durable.await.map_err(|_| Problem::not_durable()),
     }
-}
-
-/// An answer of the gateway itself, in the shape that clients of OpenAI's API read.
-fn own(status: StatusCode, event_id: Uuid, what: &str, hint: &str) -> Response<ResponseBody> {
-    let body = serde_json::json!({
-        "error": { "message": what, "type": "indelible_gateway_error", "code": status.as_u16(), "hint": hint }
-    });
-    own_body(status, event_id, body.to_string())
-}
-
-/// The answer to a request that the gateway's rules turn away.
-fn turned_away(denied: &Denied, event_id: Uuid) -> Response<ResponseBody> {
-    let mut response = own_body(denied.status(), event_id, denied.body());
-    denied.add_headers(response.headers_mut());
-    response
-}
-
-fn own_body(status: StatusCode, event_id: Uuid, body: String) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Own(Some(body.into())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(EVENT_ID_HEADER, event_id_value(event_id));
-    response
-}
-
-fn event_id_value(event_id: Uuid) -> HeaderValue {
-    #[allow(clippy::unwrap_used)] // A UUID is hex digits and dashes.
-    HeaderValue::from_str(event_id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).unwrap()
 }
