@@ -28,10 +28,11 @@ use std::time::{Duration, Instant};
 pub(crate) type Outcome<T> = Result<T, String>;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [gateway|collector|verify|all] [--quick] [--write]
+usage: cargo xtask bench [gateway|collector|verify|all] [--quick|--short] [--write]
        cargo xtask bench peers
 
   peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers
+  --short   fewer and shorter rounds, in nine minutes
   --quick   one short round of everything, in four minutes; for trying the bench, not for numbers
   --write   also put the tables into docs/benchmarks.md
 
@@ -92,6 +93,17 @@ const FULL: Effort = Effort {
     gateway_until: Duration::from_secs(800),
     until: Duration::from_secs(1000),
 };
+const SHORT: Effort = Effort {
+    rounds: 2,
+    load_s: 3,
+    side_load_s: 1,
+    slow_load_s: 6,
+    light_load_s: 2,
+    events: 50_000,
+    full_loads_until: Duration::from_secs(230),
+    gateway_until: Duration::from_secs(330),
+    until: Duration::from_secs(420),
+};
 const QUICK: Effort = Effort {
     rounds: 1,
     load_s: 1,
@@ -106,7 +118,7 @@ const QUICK: Effort = Effort {
 
 /// Runs what `args` ask for and prints the report.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
-    let Some((part, quick, write)) = parse(args)? else {
+    let Some((part, effort, write)) = parse(args)? else {
         println!("{USAGE}");
         return Ok(());
     };
@@ -116,7 +128,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     if cfg!(debug_assertions) {
         return again_optimised(args);
     }
-    let bench = Bench::prepare(if quick { QUICK } else { FULL })?;
+    let bench = Bench::prepare(effort)?;
     let machine = Machine::look(bench.dir())?;
     let mut report = Report::default();
     let mut sites = Vec::new();
@@ -156,8 +168,8 @@ fn again_optimised(args: &[String]) -> Result<(), String> {
 }
 
 /// `None`: help was asked for.
-fn parse(args: &[String]) -> Outcome<Option<(Part, bool, bool)>> {
-    let (mut part, mut quick, mut write) = (Part::All, false, false);
+fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
+    let (mut part, mut effort, mut quick, mut write) = (Part::All, FULL, false, false);
     for arg in args {
         match arg.as_str() {
             "gateway" => part = Part::Gateway,
@@ -165,7 +177,8 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, bool, bool)>> {
             "verify" => part = Part::Verify,
             "all" => part = Part::All,
             "peers" => part = Part::Peers,
-            "--quick" => quick = true,
+            "--quick" => (effort, quick) = (QUICK, true),
+            "--short" => effort = SHORT,
             "--write" => write = true,
             "--help" | "-h" => return Ok(None),
             other => return Err(format!("{other:?} is not known here\n\n{USAGE}")),
@@ -174,7 +187,7 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, bool, bool)>> {
     if quick && write {
         return Err("--quick is not for numbers that are kept: leave out --write".to_owned());
     }
-    Ok(Some((part, quick, write)))
+    Ok(Some((part, effort, write)))
 }
 
 impl Bench {
