@@ -1,0 +1,26 @@
+//! Reading spans of a file of a segment, wherever it lies: a directory, an object store, memory.
+
+use bytes::Bytes;
+use std::io;
+
+/// A file that never changes. Reads may block.
+pub trait ReadAt: Send + Sync {
+    /// Length in bytes.
+    fn size(&self) -> u64;
+    /// Exactly the bytes from `offset` to `offset + len`; fewer is an error, and so are bytes that are not the ones
+    /// that were written, where the reader can tell.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes>;
+}
+
+impl ReadAt for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.checked_add(len).filter(|end| *end <= self.len());
+        let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        Ok(self.slice(start..end))
+    }
+}
