@@ -68,8 +68,7 @@ fn own_key(bytes: &[u8]) {
 fn routes(input: &mut Input<'_>) {
     let mut routes = Vec::new();
     for number in 0..input.byte() % 5 {
-        let [path, model, address] =
-            [(); 3].map(|()| String::from_utf8_lossy(input.line()).into_owned());
+        let [path, model, address] = [(); 3].map(|()| String::from_utf8_lossy(input.line()).into_owned());
         let Ok(upstream) = Upstream::parse(&address) else { return };
         let mut route = Route::new(&format!("r{number}"), upstream);
         route.path = path;

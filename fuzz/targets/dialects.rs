@@ -114,7 +114,8 @@ fn answer(endpoint: (&str, &str), head: &HeaderMap, body: &[u8], seed: u16) {
     assert_eq!(cut, whole);
     let (said, usage, ..) = whole;
     assert!(said.tool_calls.len() <= LISTED_MAX && usage.is_none_or(|usage| usage.len() <= 64 << 10));
-    for text in said.model.iter().chain(&said.finish_reason).chain(&said.response_id).chain(&said.tool_calls) {
+    for text in said.model.iter().chain(&said.finish_reason).chain(&said.response_id).chain(&said.tool_calls)
+    {
         assert!(text.len() <= TEXT_MAX_BYTES);
     }
     let is_json = head["content-type"] == "application/json" && !head.contains_key("content-encoding");

@@ -15,8 +15,16 @@ use std::sync::LazyLock;
 
 const SECRET: &str = "S3cretThatNobodyMaySee";
 /// Names of parameters that carry credentials.
-const SECRET_NAMES: [&str; 8] =
-    ["key", "api_key", "access-token", "x-goog-signature", "sig", "password", "client_secret", "authorization"];
+const SECRET_NAMES: [&str; 8] = [
+    "key",
+    "api_key",
+    "access-token",
+    "x-goog-signature",
+    "sig",
+    "password",
+    "client_secret",
+    "authorization",
+];
 const NEVER_KEPT: [&str; 8] = [
     "authorization",
     "proxy-authorization",
@@ -79,7 +87,9 @@ fn fields(lines: &[u8]) {
     assert_eq!(said.trace_id.is_some(), said.span_id.is_some());
     for (id, digits) in [(&said.trace_id, 32), (&said.span_id, 16)] {
         let is_hex = |id: &String| id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        assert!(id.as_ref().is_none_or(|id| id.len() == digits && is_hex(id) && id.bytes().any(|b| b != b'0')));
+        assert!(
+            id.as_ref().is_none_or(|id| id.len() == digits && is_hex(id) && id.bytes().any(|b| b != b'0'))
+        );
     }
     for kept in fuzzing::kept(&head) {
         assert!(kept.len() <= 64);

@@ -49,8 +49,10 @@ fn canonical_json(bytes: &[u8]) {
 
 fn entry(bytes: &[u8]) {
     if let Ok(entry) = Entry::parse(bytes) {
+        // What says nothing (`"refs":[]`) is left out when it is written, and everything else is there.
         let written = entry.to_bytes().unwrap();
-        assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(bytes));
+        assert_eq!(Entry::parse(&written), Ok(entry));
+        assert!(written.len() <= bytes.len());
     }
 }
 

@@ -204,7 +204,16 @@ fn written_file(input: &mut Input<'_>) {
         0 | 1 => {
             assert_eq!(found, written);
             let padded = bytes.len() > whole;
-            assert_eq!(end, Ok(if !closed { End::Open } else if padded { End::Untrimmed } else { End::Closed }));
+            assert_eq!(
+                end,
+                Ok(if !closed {
+                    End::Open
+                } else if padded {
+                    End::Untrimmed
+                } else {
+                    End::Closed
+                })
+            );
         }
         2 => assert_eq!(found, written[..ends.iter().filter(|end| **end <= at).count()]),
         _ => {
@@ -254,8 +263,7 @@ fn sealed_batch(input: &mut Input<'_>) {
     let (bytes, sealed) = seal(input);
     assert!(receive::open_batch(&bytes, &SEALING.keys, Some("gateway-2")).is_err());
     assert!(receive::open_batch(&bytes, &[], None).is_err());
-    let Ok(Batch { source_id, frames, .. }) =
-        receive::open_batch(&bytes, &SEALING.keys, Some("gateway-1"))
+    let Ok(Batch { source_id, frames, .. }) = receive::open_batch(&bytes, &SEALING.keys, Some("gateway-1"))
     else {
         return;
     };

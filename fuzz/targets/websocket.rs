@@ -116,7 +116,9 @@ fn said(extension: Option<Extension>, input: &mut Input<'_>, seed: u16) {
         assert!(message.payload.len() as u64 <= message.bytes);
         assert_eq!(message.close().is_some(), message.kind == Kind::Close);
     }
-    let all = |side| marks.iter().filter(|mark| mark.side == side).fold(0u64, |sum, mark| sum.saturating_add(mark.bytes));
+    let all = |side| {
+        marks.iter().filter(|mark| mark.side == side).fold(0u64, |sum, mark| sum.saturating_add(mark.bytes))
+    };
     if all(Side::Client) < client.len() as u64 || all(Side::Server) < server.len() as u64 {
         assert!(!readable);
     }

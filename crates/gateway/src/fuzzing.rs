@@ -48,10 +48,7 @@ pub fn messages<'a, P: Iterator<Item = &'a [u8]>>(
 }
 
 /// What a body decodes to, and why not all of it.
-pub fn content<'a>(
-    coding: &str,
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Vec<u8>, Option<&'static str>) {
+pub fn content<'a>(coding: &str, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Option<&'static str>) {
     decoded(coding, pieces)
 }
 

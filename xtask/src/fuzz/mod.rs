@@ -87,7 +87,9 @@ fn parse(arguments: &[String]) -> Result<Option<(Vec<(&'static str, seeds::Make)
             }
             name => {
                 let known = TARGETS.iter().find(|(known, _)| *known == name);
-                targets.push(*known.ok_or_else(|| format!("no fuzz target {name}; --list says which there are"))?);
+                targets.push(
+                    *known.ok_or_else(|| format!("no fuzz target {name}; --list says which there are"))?,
+                );
             }
         }
     }
@@ -101,7 +103,8 @@ fn parse(arguments: &[String]) -> Result<Option<(Vec<(&'static str, seeds::Make)
 fn need_fuzzer() -> Result<(), String> {
     machine::need("c++", "g++")?;
     let runs = |arguments: &[&str]| {
-        let quiet = Command::new("cargo").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let quiet =
+            Command::new("cargo").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
         quiet.is_ok_and(|status| status.success())
     };
     if !runs(&["+nightly", "--version"]) {
@@ -114,9 +117,26 @@ fn need_fuzzer() -> Result<(), String> {
 }
 
 fn build() -> Result<(), String> {
-    let (fuzz, target) = (path("fuzz"), path("target/fuzz/build"));
-    let (fuzz, target) = (fuzz.to_string_lossy(), target.to_string_lossy());
-    machine::run("cargo", &["+nightly", "fuzz", "build", "--fuzz-dir", &fuzz, "--target-dir", &target], &[])
+    let mut command = cargo("cargo");
+    command.args(["+nightly", "fuzz", "build", "--fuzz-dir"]).arg(path("fuzz"));
+    command.arg("--target-dir").arg(path("target/fuzz/build"));
+    let status = command.status().map_err(|error| format!("cargo fuzz build: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo fuzz build: {status}")) }
+}
+
+/// A program that runs cargo as if nobody had run this with cargo: build scripts that look at what cargo says of
+/// the package at hand would be run again, and with them half of all that is built.
+fn cargo(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Runs one target until it has had its time, or broke.
@@ -144,7 +164,7 @@ fn fuzz(name: &str, seconds: u64) -> Result<Run, String> {
 fn one_round(name: &str, seconds: u64, log: &Path) -> Result<bool, String> {
     let output = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
     let (out, err) = output.map_err(|error| format!("{}: {error}", log.display()))?;
-    let mut command = Command::new("nice");
+    let mut command = cargo("nice");
     command.args(["-n", "15", "cargo", "+nightly", "fuzz", "run"]);
     command.arg("--fuzz-dir").arg(path("fuzz")).arg("--target-dir").arg(path("target/fuzz/build"));
     command.arg(name).arg(directory("corpus", name)?).arg(directory("seeds", name)?).arg("--");
@@ -208,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_a_run_prints_is_read() {
-        let printed = "#1\tINITED cov: 20 ft: 21\n#9\tDONE   cov: 305 ft: 1200\nstat::number_of_executed_units: 9\n";
+        let printed =
+            "#1\tINITED cov: 20 ft: 21\n#9\tDONE   cov: 305 ft: 1200\nstat::number_of_executed_units: 9\n";
         assert_eq!(last_number(printed, " cov:"), Some(305));
         assert_eq!(last_number(printed, "stat::number_of_executed_units:"), Some(9));
         assert_eq!(last_number(printed, "nothing:"), None);

@@ -110,7 +110,9 @@ pub(crate) fn decoded<'a>(
     coding: &str,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> (Vec<u8>, Option<&'static str>) {
-    let Some(mut decoder) = coding::Decoder::new(coding) else { return (pieces.flatten().copied().collect(), None) };
+    let Some(mut decoder) = coding::Decoder::new(coding) else {
+        return (pieces.flatten().copied().collect(), None);
+    };
     let mut decoded = Vec::new();
     pieces.for_each(|piece| decoder.push(piece, &mut |part| decoded.extend_from_slice(part)));
     (decoded, decoder.unread().map(coding::Unread::as_str))
