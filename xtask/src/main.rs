@@ -1,7 +1,8 @@
-//! What a developer runs: `cargo xtask test`, `bench`, `e2e`, `kill`.
+//! What a developer runs: `cargo xtask test`, `bench`, `e2e`, `fuzz`, `kill`.
 
 mod bench;
 mod e2e;
+mod fuzz;
 mod machine;
 mod test;
 mod tidy;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test                 everything that must pass before a change lands; installs what it needs
 cargo xtask bench [WHAT]         the table of docs/benchmarks.md: gateway, collector, verify or all
+cargo xtask fuzz [TARGET…]       fuzz targets for --seconds of CPU time each (600); --list lists them
 cargo xtask kill [N]             the kill -9 test, N times (200)
 cargo xtask e2e [record]         official clients against a real vLLM; installs what it needs
 ";
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
             "test" => test::run(rest),
             "bench" => bench::run(rest),
             "e2e" => return e2e::run(rest),
+            "fuzz" => fuzz::run(rest),
             "kill" => test::kill(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
