@@ -155,12 +155,21 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
 fn a_disk_that_fails_while_sealing_costs_nothing() {
     let site = Site::new();
     let ids = traffic(&site, 12);
-    let steps = ["before reading", "after the payloads", "after the entries", "after the manifest", "after a segment"];
+    let steps = [
+        "before reading",
+        "after the payloads",
+        "after the entries",
+        "after the manifest",
+        "after a segment",
+    ];
     for failing in steps {
         let mut config = Config::new(&site.data);
-        config.faults = Faults::at(move |step| {
-            if step == failing { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-        });
+        config.faults =
+            Faults::at(
+                move |step| {
+                    if step == failing { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+                },
+            );
         let collector = Collector::start(config).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // What was sealed by the last of these stays sealed.
@@ -169,7 +178,11 @@ fn a_disk_that_fails_while_sealing_costs_nothing() {
         for id in &ids {
             let found = collector.list(&Query { id: Some(id.clone()), ..Query::default() }, 10).unwrap();
             assert_eq!(found.len(), 1, "{failing}");
-            assert_eq!(collector.payload(&found[0]).unwrap().matches(&found[0].entry), Some(true), "{failing}");
+            assert_eq!(
+                collector.payload(&found[0]).unwrap().matches(&found[0].entry),
+                Some(true),
+                "{failing}"
+            );
         }
         let left = std::fs::read_dir(site.data.join("segments/staging")).map_or(0, |names| names.count());
         assert_eq!(left, 0, "{failing}: what was begun takes room that is missing");
@@ -189,7 +202,8 @@ fn a_request_that_is_open_while_the_log_is_sealed_is_recorded_whole() {
     let hear = Arc::new(Mutex::new(hear));
     let upstream = RawServer::start(move |stream| {
         use std::io::Write as _;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
         let _ = stream.write_all(b"data: {\"one\":1}\n\n");
         let _ = hear.lock().unwrap().recv();
         let _ = stream.write_all(b"data: [DONE]\n\n");
@@ -206,7 +220,8 @@ fn a_request_that_is_open_while_the_log_is_sealed_is_recorded_whole() {
     for _ in 0..3 {
         site.json(&["seal", "--json"]);
     }
-    let files: Vec<_> = std::fs::read_dir(site.data.join("wal")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(site.data.join("wal")).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!files.iter().any(|name| name == "00000001.wal"), "the first file has gone: {files:?}");
     said.send(()).unwrap();
     let got = client.join().unwrap();
@@ -249,7 +264,10 @@ fn a_damaged_or_missing_file_of_a_segment_is_named() {
             }
             "payload.frames" => {
                 let record = site.json(&["show", &ids[3], "--json"])["records"][0].clone();
-                assert!(record["payload"]["unreadable"].as_str().unwrap().contains("payload.frames"), "{record:#}");
+                assert!(
+                    record["payload"]["unreadable"].as_str().unwrap().contains("payload.frames"),
+                    "{record:#}"
+                );
             }
             _ => drop(shown(&site, &ids[3])),
         }

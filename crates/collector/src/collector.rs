@@ -288,7 +288,8 @@ impl Collector {
     pub async fn seal(&self) -> Result<usize, CollectorError> {
         let stopped = || CollectorError::Stopped("it is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
-        let requests = self.seal.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(stopped)?;
+        let requests =
+            self.seal.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(stopped)?;
         requests.try_send(reply).map_err(|error| match error {
             mpsc::TrySendError::Full(_) => CollectorError::Unfit("sealing was asked for already".to_owned()),
             mpsc::TrySendError::Disconnected(_) => stopped(),

@@ -6,9 +6,9 @@
 use crate::CollectorError;
 use crate::data_dir::DataDir;
 use crate::seal::segments_dir;
-use crate::store::segment::Segment;
 use crate::store::Store;
 use crate::store::local::LocalStorage;
+use crate::store::segment::Segment;
 use indelible_os::durable::{self, MODE_SHARED};
 use indelible_record::Entry;
 use indelible_segment::ids::IdsWriter;
