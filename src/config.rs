@@ -268,7 +268,8 @@ pub(crate) fn load(common: &Common) -> Result<Loaded, Failure> {
     Ok(Loaded { file, table, text })
 }
 
-fn parse(
+/// Reads the file's text, with what the environment says instead.
+pub(crate) fn parse(
     path: &Path,
     text: &str,
     environment: impl Iterator<Item = (String, String)>,

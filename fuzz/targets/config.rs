@@ -1,7 +1,7 @@
 //! What an operator writes: the configuration, the file of API keys, patterns, addresses.
 //!
-//! Holds: a file of keys is written back so that it reads the same; what is taken can be used; what is refused
-//! is refused in words.
+//! Holds: a file of keys is written back so that it reads the same; the configuration is the same whether it is read
+//! from its text or, where the environment changes it, from its table; what is refused is refused in words.
 
 #![no_main]
 
@@ -11,19 +11,99 @@ use indelible_gateway::config::Upstream;
 use indelible_gateway::{Config, Route};
 use indelible_os::clock::Utc;
 use libfuzzer_sys::fuzz_target;
-use std::path::PathBuf;
+use serde::Deserialize as _;
+use std::path::{Path, PathBuf};
+
+// Part of the program, which is no library: read where it stands, with as much around it as it needs.
+#[allow(dead_code)]
+#[path = "../../src/config.rs"]
+mod file;
+
+mod cli {
+    #[allow(dead_code)]
+    pub(crate) struct Common {
+        pub(crate) config: Option<std::path::PathBuf>,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub(crate) enum ModeArg {
+        Durable,
+        Receipt,
+        Relaxed,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub(crate) enum FailArg {
+        Closed,
+        Spool,
+        Open,
+    }
+}
+
+mod failure {
+    use std::fmt::Display;
+
+    pub(crate) type Outcome = Result<u8, Failure>;
+
+    #[derive(Debug)]
+    pub(crate) struct Failure(pub(crate) String);
+
+    impl Failure {
+        pub(crate) fn new(what: impl Display) -> Self {
+            Self(what.to_string())
+        }
+
+        pub(crate) fn detail(mut self, detail: impl Display) -> Self {
+            self.0 = format!("{}\n{detail}", self.0);
+            self
+        }
+
+        pub(crate) fn hint(self, _: impl Display) -> Self {
+            self
+        }
+    }
+}
 
 const ID_KEY: [u8; 32] = [9; 32];
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
-    match input.byte() % 5 {
+    match input.byte() % 7 {
         0 => keys(input.rest()),
         1 => moment(input.rest()),
         2 => own_key(input.rest()),
-        _ => routes(&mut input),
+        3 => routes(&mut input),
+        4 => environment(&mut input),
+        _ => configuration(input.rest()),
     }
 });
+
+fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match file::parse(Path::new("indelible.toml"), text, std::iter::empty()) {
+        Ok((read, table)) => {
+            let from_table = file::File::deserialize(table).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{from_table:?}"));
+        }
+        Err(words) => assert!(words.0.starts_with("indelible.toml is not a valid configuration\n")),
+    }
+}
+
+/// Variables of lines `NAME=VALUE`, over the reference.
+fn environment(input: &mut Input<'_>) {
+    let lines = String::from_utf8_lossy(input.rest()).into_owned();
+    let variables = lines.split('\0').filter_map(|line| line.split_once('='));
+    let variables = variables.map(|(name, value)| (format!("INDELIBLE_{name}"), value.to_owned()));
+    let before: toml::Table = file::REFERENCE.parse().unwrap();
+    if let Ok((_, table)) = file::parse(Path::new("indelible.toml"), file::REFERENCE, variables) {
+        // A variable changes the one key that it names.
+        let named = lines.split('\0').filter(|line| line.contains('=')).count();
+        let changed = before.iter().filter(|(name, value)| table.get(*name) != Some(*value)).count();
+        assert!(changed <= named);
+    }
+}
 
 fn keys(bytes: &[u8]) {
     // The check that ties a file to its deployment is made right, so that what is behind it is read.

@@ -233,6 +233,18 @@ pub(crate) fn config() -> Seeds {
     let routes = "/v1\nllama-*\nhttp://127.0.0.1:8000/v1\n/\n*\nhttps://models.example\ngateway-1\nsk-x\n\
         http://127.0.0.1:4318";
     seeds.add(&[3, 2], routes.as_bytes());
+    let reference = read(machine::root().join("src/config.reference.toml"))?;
+    let bare: Vec<u8> = String::from_utf8_lossy(&reference)
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.is_empty())
+        .flat_map(|line| [line.trim_start_matches('#').as_bytes(), b"\n"].concat())
+        .collect();
+    for text in [&reference, &bare] {
+        seeds.add(&[5], text);
+    }
+    for variable in ["GATEWAY_LISTEN=127.0.0.1:1", "COLLECTOR_TENANTS=[\"a\"]", "GATEWAY_COLLECTOR_URL=https://x"] {
+        seeds.add(&[4], variable.as_bytes());
+    }
     Ok(seeds.0)
 }
 
