@@ -1,6 +1,7 @@
-//! What a developer runs: `cargo xtask test`, `bench`, `e2e`, `kill`.
+//! What a developer runs: `cargo xtask test`, `bench`, `corpus`, `e2e`, `kill`.
 
 mod bench;
+mod corpus;
 mod e2e;
 mod machine;
 mod test;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test                 everything that must pass before a change lands; installs what it needs
 cargo xtask bench [WHAT]         the table of docs/benchmarks.md: gateway, collector, verify or all
+cargo xtask corpus --data DIR     a data directory full of records that a seed makes
 cargo xtask kill [N]             the kill -9 test, N times (200)
 cargo xtask e2e [record]         official clients against a real vLLM; installs what it needs
 ";
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Some((command, rest)) => match command.as_str() {
             "test" => test::run(rest),
             "bench" => bench::run(rest),
+            "corpus" => corpus::run(rest),
             "e2e" => return e2e::run(rest),
             "kill" => test::kill(rest),
             "help" | "--help" | "-h" => {

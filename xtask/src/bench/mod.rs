@@ -15,7 +15,7 @@ mod indelible;
 mod machine;
 mod peers;
 pub(crate) mod process;
-mod report;
+pub(crate) mod report;
 mod verify;
 
 use machine::Machine;
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         return peers::prepare(&workspace()?);
     }
     if cfg!(debug_assertions) {
-        return again_optimised(args);
+        return crate::machine::again_optimised("bench", args);
     }
     let bench = Bench::prepare(effort)?;
     let machine = Machine::look(bench.dir())?;
@@ -157,14 +157,6 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         report.write(&bench.root.join("docs/benchmarks.md"))?;
     }
     Ok(())
-}
-
-/// Runs the bench in a release build of itself: the peer loops and the client of the collector are in here.
-fn again_optimised(args: &[String]) -> Result<(), String> {
-    let mut command = Command::new("cargo");
-    command.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]).args(args);
-    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err("the bench failed".to_owned()) }
 }
 
 /// `None`: help was asked for.
