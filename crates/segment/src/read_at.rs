@@ -24,3 +24,35 @@ impl ReadAt for Bytes {
         Ok(self.slice(start..end))
     }
 }
+
+/// A file on this machine.
+#[derive(Debug)]
+pub struct LocalFile {
+    file: std::fs::File,
+    size: u64,
+}
+
+impl LocalFile {
+    /// Opens a file for reading.
+    pub fn open(path: &std::path::Path) -> io::Result<Self> {
+        let file = std::fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for LocalFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        use std::os::unix::fs::FileExt;
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes.into())
+    }
+}
