@@ -16,6 +16,20 @@ pub(crate) struct Answer {
 
 /// Gets `path` (query included) from a collector.
 pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
+    call(address, token, purpose, Request::get(format!("{}{path}", address.url)))
+}
+
+/// Asks a collector to do something.
+pub(crate) fn post(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
+    call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
+}
+
+fn call(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    request: http::request::Builder,
+) -> Result<Answer, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     runtime.block_on(async {
         let settings = Settings {
@@ -25,8 +39,7 @@ pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> 
             http2_only: false,
         };
         let client = client::build::<Empty<Bytes>>(&settings).map_err(Failure::new)?;
-        let mut request = Request::get(format!("{}{path}", address.url))
-            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let mut request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         if let Ok(purpose) = http::HeaderValue::from_str(purpose) {
             request = request.header("x-indelible-purpose", purpose);
         }

@@ -111,6 +111,11 @@ pub(crate) enum Command {
     /// Recompute every leaf, the chain, the tree and every signature of a data directory
     #[cfg(feature = "collector")]
     Verify(Verify),
+    /// Make segments of what is recorded, now rather than when it is due
+    ///
+    /// Sealing happens by itself: after an hour, by size, at the end of a day. This is for backups and tests.
+    #[cfg(feature = "collector")]
+    Seal,
     /// What a call costs, by which rule, and how that comes about
     #[cfg(feature = "collector")]
     Price(Price),

@@ -7,12 +7,14 @@ use crate::prices;
 use crate::run_dir::{self, Address};
 use crate::shutdown::Signals;
 use indelible_collector::data_dir::is_tenant_id;
+use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
 use indelible_net::server;
 use indelible_net::tls::{self, Identity};
 use indelible_web::OperatorToken;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,6 +38,12 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         data,
         tenants: section.tenants,
         prices: prices::load(section.prices)?,
+        sealing: Sealing {
+            after: Duration::from_secs(section.seal_after_s),
+            min_bytes: section.seal_min_bytes,
+            max_bytes: section.seal_max_bytes,
+        },
+        faults: Faults::default(),
     };
     // The table is read once, here, and not while calls wait for their places.
     let _ = config.prices.table();
@@ -129,6 +137,7 @@ pub(crate) fn failure(error: &CollectorError) -> Failure {
             .detail("no second history is ever signed; the gateways keep their records meanwhile")
             .hint("put the newest copy of the data directory in place and start again; `indelible verify` names what is wrong"),
         CollectorError::Held(_) => shown.hint("a collector is running on it; commands that read reach it by themselves"),
+        CollectorError::Segment { .. } => shown.hint("`indelible verify` checks the whole directory; restore this segment from a copy"),
         CollectorError::UnknownTenant(_) => shown.hint("check the tenant's id: indelible key show names the ledgers"),
         CollectorError::Format { .. } => shown.hint("name another directory with --data"),
         CollectorError::Log(indelible_spool::LogError::Damaged { .. }) => {

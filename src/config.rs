@@ -131,6 +131,12 @@ pub(crate) struct CollectorSection {
     pub(crate) tls_cert: PathBuf,
     pub(crate) tls_key: PathBuf,
     pub(crate) client_ca: PathBuf,
+    #[serde(default = "seal_after_s")]
+    pub(crate) seal_after_s: u64,
+    #[serde(default = "seal_min_bytes")]
+    pub(crate) seal_min_bytes: u64,
+    #[serde(default = "seal_max_bytes")]
+    pub(crate) seal_max_bytes: u64,
     #[serde(default)]
     pub(crate) prices: PricesSection,
 }
@@ -206,6 +212,15 @@ fn hangup_drain_max_bytes() -> u64 {
 }
 fn hangup_drain_max_s() -> u64 {
     300
+}
+fn seal_after_s() -> u64 {
+    3600
+}
+fn seal_min_bytes() -> u64 {
+    16 << 20
+}
+fn seal_max_bytes() -> u64 {
+    1 << 30
 }
 fn root() -> String {
     "/".to_owned()
@@ -352,6 +367,9 @@ mod tests {
         assert_eq!(gateway.routes[0].fail, fail_spool());
         let collector = file.collector.unwrap();
         assert_eq!(collector.listen, collector_listen());
+        assert_eq!(collector.seal_after_s, seal_after_s());
+        assert_eq!(collector.seal_min_bytes, seal_min_bytes());
+        assert_eq!(collector.seal_max_bytes, seal_max_bytes());
         let (prices, default) = (collector.prices, PricesSection::default());
         assert_eq!(prices.table, default.table);
         assert_eq!(prices.provider_from_model, default.provider_from_model);

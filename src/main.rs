@@ -21,6 +21,8 @@ mod prices;
 mod records;
 #[cfg(feature = "collector")]
 mod run_dir;
+#[cfg(feature = "collector")]
+mod seal;
 mod shutdown;
 #[cfg(all(feature = "gateway", feature = "collector"))]
 mod up;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Command::Show(ref arguments) => records::show(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Seal => seal::run(&cli.common),
         #[cfg(feature = "collector")]
         Command::Price(ref arguments) => prices::run(&cli.common, arguments),
         Command::Key(ref arguments) => key::run(&cli.common, arguments),

@@ -6,7 +6,6 @@ use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
 use crate::run_dir;
 use indelible_collector::data_dir::DataDir;
-use indelible_collector::read::WalReader;
 use indelible_collector::{Collector, CollectorError, Config, Query, view};
 use indelible_os::clock::Utc;
 use indelible_vault::KeyStore;
@@ -127,19 +126,13 @@ fn entries(common: &Common) -> Outcome {
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
-    let mut found = false;
-    WalReader::new(&wal)
-        .entries(|owner, bytes| {
-            if owner != tenant {
-                return true;
-            }
-            found = true;
-            let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
-            failed = written.err();
-            failed.is_none()
-        })
-        .map_err(|error| failure(&error))?;
-    if !found {
+    let count = indelible_collector::entries::visit(&common.data(), tenant, |bytes| {
+        let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
+        failed = written.err();
+        failed.is_none()
+    })
+    .map_err(|error| failure(&error))?;
+    if count == 0 {
         // A ledger has its genesis at least.
         return Err(failure(&CollectorError::UnknownTenant(tenant.to_owned())));
     }
@@ -150,7 +143,7 @@ fn entries(common: &Common) -> Outcome {
 }
 
 /// Opens the data directory itself, as no collector runs on it.
-fn with_collector<T>(
+pub(crate) fn with_collector<T>(
     common: &Common,
     work: impl AsyncFnOnce(&Collector) -> Result<T, Failure>,
 ) -> Result<T, Failure> {

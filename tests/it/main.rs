@@ -14,5 +14,6 @@ mod limits;
 mod machines;
 mod prices;
 mod read;
+mod segments;
 mod tamper;
 mod wire;

@@ -244,15 +244,11 @@ fn relink(entries: &mut [Vec<u8>]) {
 
 fn entries_of(data: &Path) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
-    let reader = indelible_collector::read::WalReader::new(&data.join("wal"));
-    reader
-        .entries(|tenant, bytes| {
-            if tenant == "default" {
-                entries.push(bytes.to_vec());
-            }
-            true
-        })
-        .unwrap();
+    indelible_collector::entries::visit(data, "default", |bytes| {
+        entries.push(bytes.to_vec());
+        true
+    })
+    .unwrap();
     entries
 }
 

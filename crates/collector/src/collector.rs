@@ -3,14 +3,19 @@
 use crate::data_dir::{DataDir, default_keys};
 use crate::head::Head;
 use crate::pricing::{Outcomes, Pricing};
-use crate::read::{Found, Payload, WalReader};
+use crate::query::{Query, Wanted};
+use crate::read::{Found, Payload, Reader};
 use crate::receive::{self, BatchError};
-use crate::sequencer::{Command, Sequencer, lock};
+use crate::seal::{self, Faults, Sealer, Sealing};
+use crate::sequencer::{Command, Recovered, Sequencer, lock};
 use crate::state::State;
+use crate::store::local::LocalStorage;
+use crate::store::tail::WalFile;
+use crate::store::{Store, View};
 use crate::{CollectorError, draft};
 use indelible_ledger::{Checkpoint, Hash};
-use indelible_os::clock::{self, Utc};
-use indelible_os::durable::FsDir;
+use indelible_os::clock;
+use indelible_os::durable::{Dir, FsDir};
 use indelible_price::Prices;
 use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
@@ -19,20 +24,21 @@ use indelible_spool::seal::SpoolPrivateKey;
 use indelible_spool::wal::{Record, Ref};
 use indelible_spool::writer::{FILE_MAX_BYTES, LogWriter, Options, Position};
 use indelible_spool::{Kind, LogError};
-use indelible_vault::subjects::Basis;
 use indelible_vault::{KeyStore, Vault};
 use indelible_verify::directory::OPERATIONS;
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, oneshot, watch};
-use uuid::Uuid;
 
 /// Batches being opened or waiting to be sequenced at once: bounds memory at this many times
 /// [`indelible_record::shipping::BATCH_MAX_BYTES`].
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_QUEUED_MAX: usize = 64;
+const SEAL_REQUESTS_MAX: usize = 1;
 
 /// How a collector is set up.
 #[derive(Clone, Debug)]
@@ -45,6 +51,10 @@ pub struct Config {
     pub tenants: Vec<String>,
     /// What calls cost.
     pub prices: Prices,
+    /// When entries are sealed into segments.
+    pub sealing: Sealing,
+    /// For tests alone.
+    pub faults: Faults,
 }
 
 impl Config {
@@ -55,6 +65,8 @@ impl Config {
             keys: default_keys(data),
             tenants: vec!["default".to_owned()],
             prices: Prices::default(),
+            sealing: Sealing::default(),
+            faults: Faults::default(),
         }
     }
 }
@@ -69,27 +81,10 @@ pub struct Collector {
     spool_keys: Vec<SpoolPrivateKey>,
     in_flight: Semaphore,
     cost_outcomes: Arc<Outcomes>,
-}
-
-/// What records to look for. Absent means any.
-#[derive(Clone, Debug, Default)]
-pub struct Query {
-    /// Whose ledger.
-    pub tenant: Option<String>,
-    /// Event type.
-    pub event_type: Option<String>,
-    /// Model asked for or returned.
-    pub model: Option<String>,
-    /// The user, as the application names them.
-    pub user: Option<String>,
-    /// The session.
-    pub session: Option<String>,
-    /// Event id, or request id.
-    pub id: Option<String>,
-    /// Not before.
-    pub since: Option<Utc>,
-    /// Before.
-    pub until: Option<Utc>,
+    store: Arc<Store>,
+    seal: mpsc::SyncSender<seal::Request>,
+    sealer: Mutex<Option<JoinHandle<()>>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -108,11 +103,15 @@ impl Collector {
             let what = "the vault is missing: without it no payload recorded so far can be read";
             return Err(CollectorError::Refused(what.to_owned()));
         }
-        let (wal, state) = recover(&dir, &keys, &head)?;
+        let storage =
+            LocalStorage::open_or_create(&dir.segments()).map_err(CollectorError::io(&dir.segments()))?;
+        let store = Arc::new(Store::open(Arc::new(storage))?);
+        let recovered = recover(&dir, &keys, &head, store.clone())?;
+        let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
         let cost_outcomes = Arc::new(Outcomes::default());
         let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
-        let sequencer = Sequencer::start(config.clone(), dir, wal, state, vault.clone(), head, pricing)?;
+        let sequencer = Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing)?;
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
         let (ended_sender, ended) = watch::channel(None);
         let thread = std::thread::Builder::new()
@@ -132,9 +131,39 @@ impl Collector {
                 outcome
             })
             .map_err(CollectorError::io(&config.data))?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (seal, requests) = mpsc::sync_channel(SEAL_REQUESTS_MAX);
+        let sealer = Sealer {
+            data: config.data.clone(),
+            log_id,
+            store: store.clone(),
+            vault: vault.clone(),
+            sealing: config.sealing,
+            faults: config.faults.clone(),
+            sequencer: commands.clone(),
+            stopping: stopping.clone(),
+        };
+        let sealer = std::thread::Builder::new()
+            .name("sealer".to_owned())
+            .spawn(move || sealer.run(&requests))
+            .map_err(CollectorError::io(&config.data))?;
         let in_flight = Semaphore::new(BATCHES_IN_FLIGHT_MAX);
         let thread = Mutex::new(Some(thread));
-        Ok(Self { config, commands, thread, ended, vault, spool_keys, in_flight, cost_outcomes })
+        let sealer = Mutex::new(Some(sealer));
+        Ok(Self {
+            config,
+            commands,
+            thread,
+            ended,
+            vault,
+            spool_keys,
+            in_flight,
+            cost_outcomes,
+            store,
+            seal,
+            sealer,
+            stopping,
+        })
     }
 
     /// Takes a batch from a source. When this returns `Ok`, all frames up to [`Ack::seq`] are durable.
@@ -208,12 +237,12 @@ impl Collector {
     pub fn list(&self, query: &Query, limit: usize) -> Result<Vec<Found>, CollectorError> {
         let wanted = Wanted::resolve(query, &mut lock(&self.vault))?;
         let Some(wanted) = wanted else { return Ok(Vec::new()) };
-        self.reader().newest(limit, |event_id, tenant, entry| wanted.accepts(event_id, tenant, entry))
+        self.reader().newest(limit, &wanted)
     }
 
     /// The payload of a record. Recording that it was looked at is the caller's duty, beforehand.
     pub fn payload(&self, found: &Found) -> Result<Payload, CollectorError> {
-        self.reader().payload(found, &mut lock(&self.vault))
+        self.reader().payload(found)
     }
 
     /// Whether a signature covers the entry already: `signed`, or else `logged`.
@@ -230,9 +259,13 @@ impl Collector {
         })?
     }
 
-    /// A reader of the log.
-    pub fn reader(&self) -> WalReader {
-        WalReader::new(&self.config.data.join("wal"))
+    /// The records at this moment.
+    pub fn view(&self) -> Arc<View> {
+        self.store.view()
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(self.view(), &self.vault)
     }
 
     /// How many calls had a cost, and why others had none.
@@ -248,6 +281,17 @@ impl Collector {
     /// How it was set up.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Seals everything that is recorded now. Answers how many segments that made.
+    pub async fn seal(&self) -> Result<usize, CollectorError> {
+        let stopped = || CollectorError::Stopped("it is stopping".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.seal.try_send(reply).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => CollectorError::Unfit("sealing was asked for already".to_owned()),
+            mpsc::TrySendError::Disconnected(_) => stopped(),
+        })?;
+        answer.await.map_err(|_| stopped())?
     }
 
     /// Waits until the collector fails. Never returns while it runs or when it is stopped in good order.
@@ -280,9 +324,15 @@ impl Collector {
     pub fn stop(&self) -> Result<(), CollectorError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
+        self.stopping.store(true, Ordering::Relaxed);
+        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A full queue is being served: wait for a place in it.
         let _ = self.commands.send(Command::Stop);
-        thread.join().map_err(|_| CollectorError::Stopped("the sequencer panicked".to_owned()))?
+        let outcome = thread.join().map_err(|_| CollectorError::Stopped("the sequencer panicked".to_owned()));
+        // It finds nobody to ask, and ends.
+        let sealed = sealer.map(JoinHandle::join).transpose();
+        sealed.map_err(|_| CollectorError::Stopped("the sealer panicked".to_owned()))?;
+        outcome?
     }
 }
 
@@ -293,8 +343,13 @@ impl Drop for Collector {
     }
 }
 
-/// Reads the WAL back and holds it against the head.
-fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, State), CollectorError> {
+/// Reads the WAL back and holds it against the head and the segments.
+fn recover(
+    dir: &DataDir,
+    keys: &KeyStore,
+    head: &Head,
+    store: Arc<Store>,
+) -> Result<Recovered, CollectorError> {
     let public = KeyStore::verifier_keys(keys.dir())?;
     let mut state = State::default();
     for (tenant, note) in head.notes() {
@@ -305,6 +360,11 @@ fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, St
             .map_err(|error| CollectorError::Refused(format!("the head of ledger {tenant}: {error}")))?;
         state.await_head(tenant, checkpoint.size(), checkpoint.root());
     }
+    let wal_path = dir.wal();
+    let mut entered = HashSet::new();
+    let mut begins: BTreeMap<String, u64> = BTreeMap::new();
+    let mut newest_file = 0;
+    let mut first_file = None;
     let state = RefCell::new(state);
     let visit = |_: &FileHeader, at: Position, frame: Frame<'_>| {
         let damaged = |what: String| LogError::Damaged {
@@ -318,7 +378,32 @@ fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, St
         let record = Record::parse(frame.kind, frame.body)
             .ok_or_else(|| damaged("a frame of no known form".to_owned()))?;
         let place = Ref { file_no: at.file_no, offset: at.offset };
+        if at.file_no != newest_file {
+            let name = indelible_spool::reader::file_name(at.file_no, "wal");
+            let file = FsDir::existing(&wal_path).open(&name);
+            store.add_file(WalFile::new(
+                at.file_no,
+                file.map_err(LogError::io(format!("cannot open {name}")))?,
+            ));
+            newest_file = at.file_no;
+        }
+        if first_file.is_none() {
+            first_file = Some(at.file_no);
+            if at.file_no > 1 && frame.kind != Kind::Base {
+                return Err(damaged(
+                    "the files before this one are missing, and it does not say what they held".to_owned(),
+                ));
+            }
+        }
         check_unsigned(&state.borrow(), &record).map_err(damaged)?;
+        if let Record::Entry { tenant, entry, .. } = &record {
+            let entry: Entry = serde_json::from_slice(entry).map_err(|error| damaged(error.to_string()))?;
+            begins.entry((*tenant).to_owned()).or_insert(entry.seq);
+            if entry.event_type == event_type::SEGMENT_SEALED {
+                entered.extend(entry.resource.as_ref().map(|segment| segment.id.clone()));
+            }
+            store.note_entry(place, &entry);
+        }
         state.borrow_mut().apply(&record, place).map_err(|misfit| damaged(misfit.0))
     };
     // Nothing is cut when what would be left is less than what was signed.
@@ -346,7 +431,40 @@ fn recover(dir: &DataDir, keys: &KeyStore, head: &Head) -> Result<(LogWriter, St
     if let Some((file, bytes)) = recovered.cut {
         tracing::warn!(file, bytes, "cut a torn tail: the process or the machine stopped while writing");
     }
-    Ok((wal, state))
+    check_segments(&store.view(), &state, &begins)?;
+    // Files go only after the manifests of what was in them were entered and signed.
+    let first_file = first_file.unwrap_or(u64::MAX);
+    let older = store.view();
+    let older = older.all_segments().filter(|segment| segment.manifest().wal.to < first_file);
+    entered.extend(older.map(|segment| segment.manifest().segment.clone()));
+    Ok(Recovered { wal, state, entered, store })
+}
+
+/// Segments reach at least to where the log begins, and not beyond where it ends.
+fn check_segments(view: &View, state: &State, begins: &BTreeMap<String, u64>) -> Result<(), CollectorError> {
+    for (tenant, ledger) in state.ledgers() {
+        let (sealed, size) = (view.sealed(tenant), ledger.size());
+        let begin = begins.get(tenant).copied().unwrap_or(size);
+        if sealed < begin {
+            return Err(CollectorError::Refused(format!(
+                "ledger {tenant}: entries {sealed} to {} were sealed, but no segment here has them; restore it from a copy",
+                begin - 1
+            )));
+        }
+        if sealed > size {
+            return Err(CollectorError::Refused(format!(
+                "ledger {tenant}: {sealed} entries stand in segments, but the log ends at {size}: an old copy of it was restored"
+            )));
+        }
+    }
+    let stranger = view.all_segments().find(|segment| state.ledger(&segment.manifest().tenant).is_none());
+    match stranger {
+        Some(segment) => Err(CollectorError::Refused(format!(
+            "segment {} belongs to a ledger that is not in the log: an old copy of it was restored",
+            segment.path()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// An entry behind the head was never read back and signed. It must at least be one that this program
@@ -391,68 +509,4 @@ fn refuse_when_behind(error: LogError, behind: Option<String>) -> CollectorError
 
 fn signed_size(note: &str) -> Option<u64> {
     note.lines().nth(1)?.parse().ok()
-}
-
-/// A query, in the words that entries use.
-struct Wanted {
-    query: Query,
-    /// Per tenant: how its ledger shows the model, the session, the id, the user.
-    shown: std::collections::BTreeMap<String, Shown>,
-    event_id: Option<Uuid>,
-}
-
-#[derive(Default)]
-struct Shown {
-    model: Option<String>,
-    session: Option<String>,
-    id: Option<String>,
-    subject: Option<String>,
-}
-
-impl Wanted {
-    /// `None`: nothing can match.
-    fn resolve(query: &Query, vault: &mut Vault) -> Result<Option<Self>, CollectorError> {
-        let keys = KeyStore::verifier_keys(vault.keys().dir())?;
-        let mut tenants: Vec<String> = keys.into_iter().map(|(tenant, _)| tenant).collect();
-        if let Some(only) = &query.tenant {
-            tenants.retain(|tenant| tenant == only);
-            if tenants.is_empty() {
-                return Err(CollectorError::UnknownTenant(only.clone()));
-            }
-        }
-        let mut shown = std::collections::BTreeMap::new();
-        let mut known_user = query.user.is_none();
-        for tenant in tenants {
-            let mut as_shown = |text: &Option<String>| {
-                text.as_ref().map(|text| draft::clear_or_hashed(vault, &tenant, text))
-            };
-            let mut here = Shown {
-                model: as_shown(&query.model),
-                session: as_shown(&query.session),
-                id: as_shown(&query.id),
-                subject: None,
-            };
-            if let Some(user) = &query.user {
-                here.subject =
-                    vault.find_subject(&tenant, Basis::User, user)?.map(|subject| subject.to_string());
-                known_user |= here.subject.is_some();
-            }
-            shown.insert(tenant, here);
-        }
-        let event_id = query.id.as_deref().and_then(|id| id.parse().ok());
-        Ok(known_user.then(|| Self { query: query.clone(), shown, event_id }))
-    }
-
-    fn accepts(&self, event_id: &Uuid, tenant: &str, entry: &Entry) -> bool {
-        let Some(shown) = self.shown.get(tenant) else { return false };
-        let time = || entry.timestamp.parse::<Utc>().ok();
-        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-        is(&shown.session, &entry.session_id)
-            && (shown.model.is_none() || shown.model == entry.model || shown.model == entry.model_returned)
-            && self.query.event_type.as_ref().is_none_or(|wanted| *wanted == entry.event_type)
-            && (self.query.user.is_none() || (shown.subject.is_some() && shown.subject == entry.subject_ref))
-            && (shown.id.is_none() || self.event_id == Some(*event_id) || shown.id == entry.request_id)
-            && self.query.since.is_none_or(|since| time().is_some_and(|at| at >= since))
-            && self.query.until.is_none_or(|until| time().is_some_and(|at| at < until))
-    }
 }

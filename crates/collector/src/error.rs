@@ -40,6 +40,14 @@ pub enum CollectorError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A segment cannot be read.
+    #[error("segment {path}: {what}")]
+    Segment {
+        /// Where it lies, relative to all segments.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The signer failed, or made something that does not verify.
     #[error("cannot sign: {0}")]
     Sign(String),
@@ -49,6 +57,13 @@ pub enum CollectorError {
     /// The collector has stopped; a restart recovers.
     #[error("the collector has stopped: {0}")]
     Stopped(String),
+}
+
+/// What fails while the files of a segment are written or read.
+impl From<io::Error> for CollectorError {
+    fn from(source: io::Error) -> Self {
+        Self::Io { path: "segments".into(), source }
+    }
 }
 
 impl CollectorError {

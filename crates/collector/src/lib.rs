@@ -9,7 +9,10 @@
 //! * [`pricing`]: what a call costs, by the rules that the configuration names
 //! * [`state`]: what the WAL adds up to; recovery and normal running share one `apply`
 //! * [`head`], [`checkpoint`]: the commit point, and what is signed there
-//! * [`read`]: looking records up again, and opening their payloads
+//! * [`seal`]: closed files of the log become segments
+//! * [`store`]: segments and log, as one
+//! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
+//! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
 
 #![forbid(unsafe_code)]
@@ -17,17 +20,23 @@
 pub mod checkpoint;
 pub mod data_dir;
 pub mod draft;
+pub mod entries;
 pub mod head;
+pub mod parts;
 pub mod pricing;
+pub mod query;
 pub mod read;
 pub mod receive;
+pub mod seal;
 pub mod sequencer;
 pub mod state;
+pub mod store;
 pub mod view;
 
 mod collector;
 mod error;
 
-pub use collector::{Collector, Config, Query};
+pub use collector::{Collector, Config};
 pub use error::CollectorError;
+pub use query::Query;
 pub use receive::BatchError;

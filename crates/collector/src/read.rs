@@ -1,37 +1,30 @@
-//! Looking records up again, straight from the WAL.
+//! Looking records up again, in segments and in the log, as one.
 //!
-//! Scanning is bounded in memory whatever the ledger's size, and reads only what was written: entries
-//! are found by walking frames, payload parts by the places that their entry names. An index would make
-//! it faster and could be wrong; this cannot. (Sealed segments bring the index.)
+//! Ids go through the index of each segment and of each log file, and what they lead to is looked at: only an entry
+//! that says so is found. Everything else reads from the newest entry backwards. Memory is bounded whatever the
+//! ledger's size.
 
 use crate::CollectorError;
-use crate::sequencer::part_context;
+use crate::parts::Parts;
+use crate::query::Wanted;
+use crate::sequencer::lock;
+use crate::store::View;
+use crate::store::segment::Segment;
 use indelible_ledger::{Hash, leaf_hash};
-use indelible_os::durable::FsDir;
 use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
 use indelible_record::event::{PieceMeta, Private};
-use indelible_record::payload;
-use indelible_spool::Role;
-use indelible_spool::frame::Kind;
-use indelible_spool::reader::{self, FileReader};
+use indelible_segment::payload::{Piece, pieces};
 use indelible_spool::wal::{Record, Ref, Stream};
 use indelible_vault::{Vault, VaultError, seal};
-use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
-/// Files kept open while payload parts are collected.
-const OPEN_FILES_MAX: usize = 16;
+/// Rows of a segment that are read at once, going backwards.
+const BLOCK_ROWS: u64 = 512;
 
-/// Reads a WAL directory without writing to it.
-pub struct WalReader {
-    path: PathBuf,
-    dir: FsDir,
-    files: BTreeMap<u64, FileReader>,
-}
-
-/// An entry as it stands in the log.
+/// An entry as it stands in a ledger.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The entry, parsed.
@@ -40,10 +33,27 @@ pub struct Found {
     pub bytes: Vec<u8>,
     /// The event.
     pub event_id: Uuid,
-    /// Where its frame stands.
-    pub place: Ref,
-    /// Where the frames with the rest of its payload stand.
-    pub refs: Vec<Ref>,
+    /// Where it stands, and so its payload.
+    pub place: Place,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the log.
+    Log {
+        /// Its frame.
+        at: Ref,
+        /// The frames with the rest of its payload.
+        refs: Vec<Ref>,
+    },
+    /// In a segment.
+    Segment {
+        /// Which.
+        segment: Arc<Segment>,
+        /// Its row.
+        row: u64,
+    },
 }
 
 impl Found {
@@ -51,18 +61,6 @@ impl Found {
     pub fn leaf_hash(&self) -> Hash {
         leaf_hash(&self.bytes)
     }
-}
-
-/// A decrypted payload part.
-pub struct FoundPart {
-    /// Which body its bytes belong to.
-    pub stream: Stream,
-    /// What the entry may not name, where the part has it.
-    pub private: Option<Private>,
-    /// What stands before a piece of a conversation.
-    pub meta: PieceMeta,
-    /// Bytes of the body.
-    pub bytes: Vec<u8>,
 }
 
 /// A whole payload, decrypted.
@@ -116,169 +114,269 @@ impl Payload {
     }
 }
 
-impl WalReader {
-    /// A reader of the WAL in `path`.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), dir: FsDir::existing(path), files: BTreeMap::new() }
+/// Reads the records of a view.
+pub struct Reader<'a> {
+    view: Arc<View>,
+    vault: &'a Mutex<Vault>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of what `view` has.
+    pub fn new(view: Arc<View>, vault: &'a Mutex<Vault>) -> Self {
+        Self { view, vault }
     }
 
-    /// Hands every entry to `visit`, oldest first, until it answers `false`.
-    pub fn entries(&self, mut visit: impl FnMut(&str, &[u8]) -> bool) -> Result<(), CollectorError> {
-        let files = self.list()?;
-        for (index, (_, name)) in files.iter().enumerate() {
-            let Some(mut file) = FileReader::open(&self.dir, name)? else { continue };
-            let mut closed = false;
-            while let Some(frame) = file.next_frame()? {
-                closed |= frame.kind == Kind::Close;
-                if frame.kind == Kind::Entry
-                    && let Some(Record::Entry { tenant, entry, .. }) = Record::parse(frame.kind, frame.body)
-                    && !visit(tenant, entry)
-                {
+    /// The newest `limit` entries that are wanted, newest first.
+    pub(crate) fn newest(&self, limit: usize, wanted: &Wanted) -> Result<Vec<Found>, CollectorError> {
+        let mut ledgers: Vec<Vec<Found>> = Vec::new();
+        for tenant in wanted.tenants() {
+            let mut here = Gathered { limit, wanted, tenant, found: Vec::new() };
+            match wanted.hashes(tenant) {
+                Some(hashes) => self.by_ids(&hashes, &mut here)?,
+                None => self.backwards(&mut here)?,
+            }
+            here.found.reverse();
+            ledgers.push(here.found);
+        }
+        // Within a ledger numbers decide, between ledgers times, which are of one clock.
+        let mut newest = Vec::new();
+        while newest.len() < limit {
+            let next = ledgers
+                .iter_mut()
+                .max_by_key(|ledger| ledger.last().map(|found| found.entry.timestamp.clone()))
+                .and_then(Vec::pop);
+            let Some(next) = next else { break };
+            newest.push(next);
+        }
+        Ok(newest)
+    }
+
+    fn by_ids(&self, hashes: &[u64], here: &mut Gathered<'_>) -> Result<(), CollectorError> {
+        let sealed = self.view.sealed(here.tenant);
+        let mut log = Parts::new(self.view.clone(), self.vault);
+        for file in self.view.files().iter().rev() {
+            for entry in file.entries_with(hashes, Some(here.tenant), |_| sealed).into_iter().rev() {
+                let at = Ref { file_no: file.number(), offset: entry.offset.into() };
+                here.take_logged(&mut log, at)?;
+                if here.is_full() {
                     return Ok(());
                 }
             }
-            check_whole(&file, closed, index + 2 >= files.len())?;
+        }
+        for segment in self.view.segments(here.tenant).iter().rev() {
+            if !here.wanted.overlaps(segment.manifest()) {
+                continue;
+            }
+            for row in segment.rows_with(hashes)?.into_iter().rev() {
+                here.take_row(segment, row, segment.entry(row)?)?;
+                if here.is_full() {
+                    return Ok(());
+                }
+            }
         }
         Ok(())
     }
 
-    /// The newest `limit` entries that `wanted` accepts, newest first. `wanted` sees the event id, the
-    /// tenant and the parsed entry.
-    pub fn newest(
-        &self,
-        limit: usize,
-        mut wanted: impl FnMut(&Uuid, &str, &Entry) -> bool,
-    ) -> Result<Vec<Found>, CollectorError> {
-        let mut found = Vec::new();
-        for (index, (file_no, name)) in self.list()?.into_iter().rev().enumerate() {
-            let Some(mut file) = FileReader::open(&self.dir, &name)? else { continue };
-            let mut here = VecDeque::new();
-            let mut offset = file.offset();
-            let mut closed = false;
-            while let Some(frame) = file.next_frame()? {
-                closed |= frame.kind == Kind::Close;
-                let place = Ref { file_no, offset };
-                if let Some(record) = read_entry(frame.kind, frame.body, place)?
-                    && wanted(&record.event_id, &record.entry.tenant_id, &record.entry)
-                {
-                    here.push_back(record);
-                    if here.len() > limit - found.len() {
-                        here.pop_front();
-                    }
+    fn backwards(&self, here: &mut Gathered<'_>) -> Result<(), CollectorError> {
+        let sealed = self.view.sealed(here.tenant);
+        let mut log = Parts::new(self.view.clone(), self.vault);
+        for file in self.view.files().iter().rev() {
+            for entry in file.entries(Some(here.tenant), |_| sealed).into_iter().rev() {
+                if !here.wanted.accepts_time(entry.at_us) {
+                    continue;
                 }
-                offset = file.offset();
+                let at = Ref { file_no: file.number(), offset: entry.offset.into() };
+                here.take_logged(&mut log, at)?;
+                if here.is_full() {
+                    return Ok(());
+                }
             }
-            check_whole(&file, closed, index < 2)?;
-            found.extend(here.into_iter().rev());
-            if found.len() >= limit {
-                break;
+        }
+        for segment in self.view.segments(here.tenant).iter().rev() {
+            if here.wanted.overlaps(segment.manifest()) {
+                backwards_in(segment, here)?;
+            }
+            if here.is_full() {
+                return Ok(());
             }
         }
-        Ok(found)
-    }
-
-    /// The decrypted part in the frame at `place`, if that frame belongs to the event and has one.
-    pub fn part(
-        &mut self,
-        place: Ref,
-        tenant: &str,
-        event_id: Uuid,
-        vault: &mut Vault,
-    ) -> Result<Option<FoundPart>, CollectorError> {
-        let name = reader::file_name(place.file_no, Role::Wal.extension());
-        let Some(file) = self.file(place.file_no, &name)? else { return Ok(None) };
-        // The frame's own number is not known here; the checksum and the event id are what it must have.
-        file.seek_any(place.offset);
-        let Some(frame) = file.next_any_frame()? else { return Ok(None) };
-        let Some(record) = Record::parse(frame.kind, frame.body) else { return Ok(None) };
-        let (origin, owner, stream, part) = match &record {
-            Record::Open { origin, event_id, part, .. } => (*origin, *event_id, Stream::Input, *part),
-            Record::Part { origin, event_id, stream, part } => (*origin, *event_id, *stream, *part),
-            Record::Entry { origin, event_id, part, .. } => (*origin, *event_id, Stream::Output, *part),
-            _ => return Ok(None),
-        };
-        let is_piece = matches!(record, Record::Part { .. });
-        if owner != event_id || part.is_empty() {
-            return Ok(None);
-        }
-        let (subject, month) = seal::owner(part).ok_or(VaultError::Sealed)?;
-        let key = vault
-            .find_data_key(tenant, subject, month)?
-            .ok_or_else(|| VaultError::NoKey(format!("the data key of {subject} is gone")))?;
-        let plain = seal::open(&key, &part_context(tenant, event_id, origin), part)?;
-        let damaged = |source| CollectorError::Io { path: self.path.join(&name), source };
-        let (meta, piece) = payload::split(&plain).map_err(damaged)?;
-        let malformed = |error| damaged(std::io::Error::other(error));
-        let (mut private, mut before) = (None, PieceMeta::default());
-        match meta {
-            [] => {}
-            _ if is_piece => before = serde_json::from_slice(meta).map_err(malformed)?,
-            _ => private = serde_json::from_slice(meta).map_err(malformed)?,
-        }
-        let bytes = payload::unpack(piece).map_err(damaged)?;
-        Ok(Some(FoundPart { stream, private, meta: before, bytes }))
+        Ok(())
     }
 
     /// The whole payload of an entry.
-    pub fn payload(&mut self, found: &Found, vault: &mut Vault) -> Result<Payload, CollectorError> {
-        let mut payload = Payload::default();
-        for (n, place) in found.refs.iter().enumerate() {
-            let Some(part) = self.part(*place, &found.entry.tenant_id, found.event_id, vault)? else {
-                continue;
-            };
-            match part.stream {
-                Stream::Input => payload.request.extend_from_slice(&part.bytes),
-                Stream::Output => payload.response.extend_from_slice(&part.bytes),
-            }
-            if part.meta != PieceMeta::default() {
-                payload.pieces.push((part.stream, part.meta));
-            }
-            if n == 0 {
-                payload.start = part.private.unwrap_or_default();
-            }
+    pub fn payload(&self, found: &Found) -> Result<Payload, CollectorError> {
+        match &found.place {
+            Place::Log { at, refs } => self.logged_payload(found, *at, refs),
+            Place::Segment { segment, row } => self.sealed_payload(found, segment, *row),
         }
-        if let Some(part) = self.part(found.place, &found.entry.tenant_id, found.event_id, vault)? {
-            payload.response.extend_from_slice(&part.bytes);
-            payload.end = part.private.unwrap_or_default();
+    }
+
+    fn logged_payload(&self, found: &Found, at: Ref, refs: &[Ref]) -> Result<Payload, CollectorError> {
+        let mut log = Parts::new(self.view.clone(), self.vault);
+        let mut payload = Payload::default();
+        let places = refs.iter().chain([&at]).enumerate();
+        for (n, place) in places {
+            let Some(part) = log.read(*place, &found.entry.tenant_id, found.event_id)? else { continue };
+            let meta = part.piece_meta().map_err(|error| malformed(found, &error))?;
+            if meta != PieceMeta::default() {
+                payload.pieces.push((part.stream, meta));
+            }
+            let private = part.private().map_err(|error| malformed(found, &error))?;
+            if n == refs.len() {
+                payload.end = private;
+            } else if n == 0 {
+                payload.start = private;
+            }
+            payload.body(part.stream).extend_from_slice(&part.bytes);
         }
         Ok(payload)
     }
 
-    fn list(&self) -> Result<Vec<(u64, String)>, CollectorError> {
-        Ok(reader::list(&self.dir, Role::Wal.extension())?)
-    }
-
-    fn file(&mut self, file_no: u64, name: &str) -> Result<Option<&mut FileReader>, CollectorError> {
-        if !self.files.contains_key(&file_no) {
-            let Some(file) = FileReader::open(&self.dir, name)? else { return Ok(None) };
-            if self.files.len() >= OPEN_FILES_MAX {
-                self.files.pop_first();
+    fn sealed_payload(&self, found: &Found, segment: &Segment, row: u64) -> Result<Payload, CollectorError> {
+        let Some(place) = segment.place(row)? else { return Ok(Payload::default()) };
+        let record = segment
+            .record(place, |context, part| decrypt(self.vault, &found.entry.tenant_id, context, part))?;
+        let pieces = pieces(&record).ok_or_else(|| malformed(found, &"not a record"))?;
+        let mut payload = Payload::default();
+        for (piece, bytes) in pieces {
+            let json = |error: serde_json::Error| malformed(found, &error);
+            match piece {
+                Piece::Start => payload.start = serde_json::from_slice(bytes).map_err(json)?,
+                Piece::End => payload.end = serde_json::from_slice(bytes).map_err(json)?,
+                Piece::InputMeta => {
+                    payload.pieces.push((Stream::Input, serde_json::from_slice(bytes).map_err(json)?));
+                }
+                Piece::OutputMeta => {
+                    payload.pieces.push((Stream::Output, serde_json::from_slice(bytes).map_err(json)?));
+                }
+                Piece::Input => payload.request.extend_from_slice(bytes),
+                Piece::Output => payload.response.extend_from_slice(bytes),
             }
-            self.files.insert(file_no, file);
         }
-        Ok(self.files.get_mut(&file_no))
+        Ok(payload)
     }
 }
 
-/// A file that is not written to any more has to end with its close frame: one that does not would leave
-/// records out without a word. The newest one may be open, and the one before it about to be closed.
-fn check_whole(file: &FileReader, closed: bool, newest: bool) -> Result<(), CollectorError> {
-    if closed || newest {
-        return Ok(());
+impl Payload {
+    fn body(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Input => &mut self.request,
+            Stream::Output => &mut self.response,
+        }
     }
-    let what = format!("{} cannot be read behind byte {}: run indelible verify", file.name(), file.offset());
-    Err(CollectorError::Refused(what))
 }
 
-fn read_entry(kind: Kind, body: &[u8], place: Ref) -> Result<Option<Found>, CollectorError> {
-    if kind != Kind::Entry {
-        return Ok(None);
+/// Decrypts a frame of a segment: the key's owner stands at its start.
+fn decrypt(
+    vault: &Mutex<Vault>,
+    tenant: &str,
+    context: &[u8],
+    part: &[u8],
+) -> Result<Vec<u8>, CollectorError> {
+    let (subject, month) = seal::owner(part).ok_or(VaultError::Sealed)?;
+    let key = lock(vault)
+        .find_data_key(tenant, subject, month)?
+        .ok_or_else(|| VaultError::NoKey(format!("the data key of {subject} is gone")))?;
+    Ok(seal::open(&key, context, part)?)
+}
+
+/// What was found in one ledger so far.
+struct Gathered<'a> {
+    limit: usize,
+    wanted: &'a Wanted,
+    tenant: &'a str,
+    found: Vec<Found>,
+}
+
+impl Gathered<'_> {
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.limit
     }
-    let Some(Record::Entry { event_id, refs, entry: bytes, .. }) = Record::parse(kind, body) else {
-        return Ok(None);
+
+    fn take_logged(&mut self, log: &mut Parts<'_>, at: Ref) -> Result<(), CollectorError> {
+        let found = match log.record(at)? {
+            Some(Record::Entry { event_id, refs, entry, .. }) => {
+                found(event_id, entry, Place::Log { at, refs })?
+            }
+            _ => {
+                let what =
+                    format!("the frame at byte {} of file {} reads back differently", at.offset, at.file_no);
+                return Err(CollectorError::Refused(format!("{what}: run indelible verify")));
+            }
+        };
+        self.take(found);
+        Ok(())
+    }
+
+    fn take_row(&mut self, segment: &Arc<Segment>, row: u64, bytes: Vec<u8>) -> Result<(), CollectorError> {
+        let entry: Entry = parse(&bytes)?;
+        let event_id = entry.event_id.parse().unwrap_or_default();
+        self.take(Found { entry, bytes, event_id, place: Place::Segment { segment: segment.clone(), row } });
+        Ok(())
+    }
+
+    fn take(&mut self, found: Found) {
+        if !self.is_full() && self.wanted.accepts(&found.event_id, &found.entry.tenant_id, &found.entry) {
+            self.found.push(found);
+        }
+    }
+}
+
+/// Looks at the rows of a segment from the last to the first, and at no block of rows in which nothing can be wanted.
+fn backwards_in(segment: &Arc<Segment>, here: &mut Gathered<'_>) -> Result<(), CollectorError> {
+    let entries = segment.entries()?;
+    let unreadable = |error: parquet::errors::ParquetError| CollectorError::Segment {
+        path: segment.path().to_owned(),
+        what: error.to_string(),
     };
-    let entry = serde_json::from_slice(bytes).map_err(|error| {
-        CollectorError::Refused(format!("entry of event {event_id} is malformed: {error}"))
-    })?;
-    Ok(Some(Found { entry, bytes: bytes.to_vec(), event_id, place, refs }))
+    for (group, rows) in entries.groups().rev() {
+        let Range { start, end } = rows;
+        let mut may = vec![true; usize::try_from(end - start).unwrap_or(0)];
+        for (names, value) in here.wanted.columns(here.tenant) {
+            let mut has = vec![false; may.len()];
+            for name in names {
+                for (row, text) in entries.texts(group, name).map_err(unreadable)?.iter().enumerate() {
+                    has[row] |= text.as_ref().is_some_and(|text| text.data() == value.as_bytes());
+                }
+            }
+            may.iter_mut().zip(has).for_each(|(may, has)| *may &= has);
+        }
+        let blocks = (end - start).div_ceil(BLOCK_ROWS);
+        for block in (0..blocks).rev() {
+            let from = block * BLOCK_ROWS;
+            let to = (from + BLOCK_ROWS).min(end - start);
+            let candidates = &may[from as usize..to as usize];
+            if !candidates.contains(&true) {
+                continue;
+            }
+            let mut read = Vec::new();
+            segment.visit_from(start + from, |row, bytes| {
+                let within = (row - start - from) as usize;
+                if candidates[within] {
+                    read.push((row, bytes.to_vec()));
+                }
+                Ok(within + 1 < candidates.len())
+            })?;
+            for (row, bytes) in read.into_iter().rev() {
+                here.take_row(segment, row, bytes)?;
+                if here.is_full() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn found(event_id: Uuid, bytes: &[u8], place: Place) -> Result<Found, CollectorError> {
+    Ok(Found { entry: parse(bytes)?, bytes: bytes.to_vec(), event_id, place })
+}
+
+fn parse(bytes: &[u8]) -> Result<Entry, CollectorError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| CollectorError::Refused(format!("a malformed entry: {error}: run indelible verify")))
+}
+
+fn malformed(found: &Found, error: &dyn std::fmt::Display) -> CollectorError {
+    CollectorError::Refused(format!("the payload of event {} is malformed: {error}", found.event_id))
 }

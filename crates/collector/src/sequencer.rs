@@ -10,15 +10,20 @@
 
 mod intake;
 mod notices;
+mod sealed;
 
 use crate::checkpoint::ReadBack;
 use crate::data_dir::DataDir;
 use crate::draft;
 use crate::head::Head;
+use crate::parts::Parts;
 use crate::pricing::Pricing;
-use crate::read::WalReader;
 use crate::receive::{Batch, BatchError, Content, Opened};
+use crate::seal::Faults;
 use crate::state::{Open, State};
+use crate::store::Store;
+use crate::store::segment::Segment;
+use crate::store::tail::WalFile;
 use crate::{CollectorError, Config};
 use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash};
 use indelible_os::clock::{self, Utc};
@@ -27,14 +32,14 @@ use indelible_record::entry::{self, Entry, Status, event_type};
 use indelible_record::event::{ConfigChange, End, Gap, PieceMeta, Private, Rejections, SourceNotice, Start};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_record::{Committer, payload};
-use indelible_spool::LogError;
 use indelible_spool::wal::{Origin, Record, Ref, Stream};
 use indelible_spool::writer::{Claim, LogWriter};
+use indelible_spool::{Kind, LogError};
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError, random, seal};
 use indelible_verify::directory::{OPERATIONS, digest_text};
 use ring::hmac;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -73,6 +78,20 @@ pub enum Command {
         /// Who waits for the outcome.
         reply: oneshot::Sender<Result<Receipt, String>>,
     },
+    /// Begin a new file; everything so far is then in files that are not written to any more. Answers its number.
+    Rotate {
+        /// Who waits for the outcome.
+        reply: oneshot::Sender<Result<u64, String>>,
+    },
+    /// Enter the manifests of segments that have no entry yet, sign, and let go of the log that they replace.
+    Sealed {
+        /// All segments.
+        segments: Vec<Arc<Segment>>,
+        /// All entries in files before this one stand in segments.
+        before: u64,
+        /// Who waits for the outcome.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Sign what is there and end in good order.
     Stop,
 }
@@ -96,12 +115,30 @@ pub struct Sequencer {
     reported: BTreeMap<String, u64>,
     /// Frames and entries per incarnation at the last report.
     reported_sources: BTreeMap<Uuid, (u64, u64)>,
+    store: Arc<Store>,
+    faults: Faults,
+    /// Segments whose manifest has an entry.
+    entered: HashSet<String>,
+}
+
+/// What recovery hands to the sequencer.
+pub struct Recovered {
+    /// The log.
+    pub wal: LogWriter,
+    /// What it adds up to.
+    pub state: State,
+    /// Segments whose manifest has an entry.
+    pub entered: HashSet<String>,
+    /// Segments, and the files of the log.
+    pub store: Arc<Store>,
 }
 
 /// What a group owes its callers once it is durable.
 enum Owed {
     Ack(oneshot::Sender<Result<Ack, BatchError>>, Result<Ack, BatchError>),
     Receipt(oneshot::Sender<Result<Receipt, String>>, Result<Receipt, String>),
+    Rotated(oneshot::Sender<Result<u64, String>>, Result<u64, String>),
+    Sealed(oneshot::Sender<Result<(), String>>, Result<(), String>),
 }
 
 impl Sequencer {
@@ -109,12 +146,13 @@ impl Sequencer {
     pub fn start(
         config: Config,
         dir: DataDir,
-        wal: LogWriter,
-        state: State,
+        recovered: Recovered,
         vault: Arc<Mutex<Vault>>,
         head: Head,
         pricing: Pricing,
     ) -> Result<Self, CollectorError> {
+        let Recovered { wal, state, entered, store } = recovered;
+        let faults = config.faults.clone();
         let (ack_key, spool_key) = {
             let vault = lock(&vault);
             let keys = vault.keys().spool_keys()?;
@@ -137,13 +175,16 @@ impl Sequencer {
             last_report: Instant::now(),
             reported: BTreeMap::new(),
             reported_sources: BTreeMap::new(),
+            store,
+            faults,
+            entered,
         };
         this.load_signers()?;
         if this.wal.current().is_some() {
             // The file that a crash left open: sign its end, so that it can be closed.
             this.checkpoint()?;
         }
-        this.wal.begin_file()?;
+        this.begin_file()?;
         this.ensure_ledger(OPERATIONS)?;
         for tenant in this.config.tenants.clone() {
             this.ensure_ledger(&tenant)?;
@@ -153,6 +194,7 @@ impl Sequencer {
         for (tenant, note) in this.head.notes() {
             this.dir.publish(tenant, note)?;
         }
+        this.finish_sealing()?;
         this.note_reported();
         Ok(this)
     }
@@ -193,6 +235,8 @@ impl Sequencer {
                     // A source that hung up sends again and is told then.
                     Owed::Ack(reply, ack) => drop(reply.send(ack)),
                     Owed::Receipt(reply, receipt) => drop(reply.send(receipt)),
+                    Owed::Rotated(reply, outcome) => drop(reply.send(outcome)),
+                    Owed::Sealed(reply, outcome) => drop(reply.send(outcome)),
                 }
             }
             if stop {
@@ -266,9 +310,24 @@ impl Sequencer {
         //    after an error, which must not be taken for one that can be waited out.
         self.publish(&digest, &notes).map_err(|error| CollectorError::Stopped(error.to_string()))?;
         if written >= WAL_ROTATE_BYTES {
-            self.wal.begin_file()?;
+            self.begin_file()?;
         }
         Ok(())
+    }
+
+    /// Begins a file, which says first what the files before it add up to: then those can go.
+    fn begin_file(&mut self) -> Result<(), CollectorError> {
+        self.wal.begin_file()?;
+        if let Some((number, file, _)) = self.wal.current() {
+            self.store.add_file(WalFile::new(number, file.clone()));
+        }
+        let record = Record::Base(self.state.base());
+        let position = self.wal.append(record.kind(), &[&record.encode()], Claim::Settle)?;
+        let at = Ref { file_no: position.file_no, offset: position.offset };
+        let body = record.encode();
+        let record = Record::parse(Kind::Base, &body)
+            .ok_or_else(|| CollectorError::Refused("the state makes no frame".to_owned()))?;
+        self.state.apply(&record, at).map_err(|misfit| CollectorError::Refused(misfit.0))
     }
 
     fn publish(&mut self, digest: &str, notes: &BTreeMap<String, String>) -> Result<(), CollectorError> {
@@ -367,6 +426,10 @@ impl Sequencer {
                     Err(error) => return Err(error),
                 };
                 Ok(Owed::Receipt(reply, receipt))
+            }
+            Command::Rotate { reply } => Ok(Owed::Rotated(reply, self.rotate()?)),
+            Command::Sealed { segments, before, reply } => {
+                Ok(Owed::Sealed(reply, self.take_sealed(&segments, before)?))
             }
             Command::Stop => Err(CollectorError::Stopped("asked to".to_owned())),
         }
@@ -467,7 +530,9 @@ impl Sequencer {
         entry.event_id = event_id.to_string();
         let bytes = entry.to_bytes().map_err(|error| CollectorError::Unfit(error.to_string()))?;
         let leaf = leaf_hash(&bytes);
-        self.append(&Record::Entry { origin, event_id, tenant: &tenant, refs, entry: &bytes, part })?;
+        let at =
+            self.append(&Record::Entry { origin, event_id, tenant: &tenant, refs, entry: &bytes, part })?;
+        self.store.note_entry(at, &entry);
         Ok(Receipt { event_id, seq: entry.seq, leaf_hash: leaf.to_string(), level: "logged".to_owned() })
     }
 
@@ -517,6 +582,11 @@ fn owner_of(open: &Open) -> (String, SubjectRef) {
 
 fn to_json(meta: &impl serde::Serialize) -> Result<Vec<u8>, CollectorError> {
     serde_json::to_vec(meta).map_err(|error| CollectorError::Sign(error.to_string()))
+}
+
+/// Sixteen random bytes, for an identity.
+pub(crate) fn random_id() -> Result<[u8; 16], VaultError> {
+    random()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

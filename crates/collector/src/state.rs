@@ -6,7 +6,7 @@
 
 use indelible_ledger::{Frontier, Hash, leaf_hash};
 use indelible_record::Entry;
-use indelible_spool::wal::{Origin, Record, Ref};
+use indelible_spool::wal::{Base, BaseLedger, BaseSource, Origin, Record, Ref};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -17,6 +17,16 @@ pub struct State {
     sources: HashMap<Uuid, SourceState>,
     /// By source and event: no source can touch what another one opened.
     open: HashMap<(Uuid, Uuid), Open>,
+    files: BTreeMap<u64, FileState>,
+}
+
+/// What has to be known of a WAL file before older ones may go.
+#[derive(Clone, Copy, Debug, Default)]
+struct FileState {
+    /// It says at its start what the files before it add up to.
+    based: bool,
+    /// The oldest file that one of its entries has a part of its payload in.
+    refers_to: Option<u64>,
 }
 
 /// One tenant's ledger.
@@ -64,24 +74,28 @@ impl State {
 
     /// Takes in a record that stands in the WAL at `at`.
     pub fn apply(&mut self, record: &Record<'_>, at: Ref) -> Result<(), Misfit> {
+        let file = self.files.entry(at.file_no).or_default();
         match record {
+            Record::Base(base) => {
+                file.based = true;
+                self.take_base(base)?;
+            }
+            Record::Kept(inner) => self.take_kept(inner, at)?,
             Record::Source { incarnation, id } => {
                 self.sources.entry(*incarnation).or_default().id = (*id).to_owned();
             }
             Record::Taken(_) | Record::Checkpoint { .. } => {}
             Record::Open { origin, event_id, tenant, draft, .. } => {
-                let draft = serde_json::from_slice(draft).map_err(|error| {
-                    Misfit(format!("the draft of event {event_id} is malformed: {error}"))
-                })?;
-                let open = Open { origin: *origin, tenant: (*tenant).to_owned(), draft, refs: vec![at] };
-                self.open.insert((origin.incarnation, *event_id), open);
+                self.open(*origin, *event_id, tenant, draft, at)?;
             }
             Record::Part { origin, event_id, .. } => {
                 if let Some(open) = self.open.get_mut(&(origin.incarnation, *event_id)) {
                     open.refs.push(at);
                 }
             }
-            Record::Entry { origin, event_id, tenant, entry, .. } => {
+            Record::Entry { origin, event_id, tenant, refs, entry, .. } => {
+                let oldest = refs.iter().map(|place| place.file_no).min();
+                file.refers_to = file.refers_to.into_iter().chain(oldest).min();
                 self.ledger_mut(tenant).extend(leaf_hash(entry))?;
                 self.open.remove(&(origin.incarnation, *event_id));
                 if let Some(source) = self.sources.get_mut(&origin.incarnation) {
@@ -98,6 +112,113 @@ impl State {
             source.mark = origin.seq;
         }
         Ok(())
+    }
+
+    fn open(
+        &mut self,
+        origin: Origin,
+        event_id: Uuid,
+        tenant: &str,
+        draft: &[u8],
+        at: Ref,
+    ) -> Result<(), Misfit> {
+        let draft = serde_json::from_slice(draft)
+            .map_err(|error| Misfit(format!("the draft of event {event_id} is malformed: {error}")))?;
+        let open = Open { origin, tenant: tenant.to_owned(), draft, refs: vec![at] };
+        self.open.insert((origin.incarnation, event_id), open);
+        Ok(())
+    }
+
+    /// A frame that was copied forward: its open request is where the copies are from now on.
+    fn take_kept(&mut self, inner: &Record<'_>, at: Ref) -> Result<(), Misfit> {
+        match inner {
+            Record::Open { origin, event_id, tenant, draft, .. } => {
+                self.open(*origin, *event_id, tenant, draft, at)
+            }
+            Record::Part { origin, event_id, .. } => {
+                if let Some(open) = self.open.get_mut(&(origin.incarnation, *event_id)) {
+                    open.refs.push(at);
+                }
+                Ok(())
+            }
+            _ => Err(Misfit("a copied frame of another kind than can be copied".to_owned())),
+        }
+    }
+
+    /// What a file says of the files before it. Where those were read, it must say the same.
+    fn take_base(&mut self, base: &Base<'_>) -> Result<(), Misfit> {
+        let fresh = self.sources.is_empty() && self.ledgers.values().all(|ledger| ledger.size() == 0);
+        if !fresh {
+            return if self.base() == *base {
+                Ok(())
+            } else {
+                Err(Misfit("this file does not begin where the files before it end".to_owned()))
+            };
+        }
+        for source in &base.sources {
+            let state = SourceState { id: source.id.to_owned(), mark: source.mark, entries: source.entries };
+            self.sources.insert(source.incarnation, state);
+        }
+        for ledger in &base.ledgers {
+            let hashes = ledger.hashes.iter().copied().map(Hash).collect();
+            let tree =
+                Frontier::from_parts(ledger.size, hashes).map_err(|error| Misfit(error.to_string()))?;
+            self.ledger_mut(ledger.tenant).begin(tree, Hash(ledger.last_leaf))?;
+        }
+        Ok(())
+    }
+
+    /// What the WAL adds up to by now, except for open requests.
+    pub fn base(&self) -> Base<'_> {
+        let mut sources: Vec<_> = self
+            .sources
+            .iter()
+            .map(|(incarnation, source)| BaseSource {
+                incarnation: *incarnation,
+                mark: source.mark,
+                entries: source.entries,
+                id: &source.id,
+            })
+            .collect();
+        sources.sort_by_key(|source| source.incarnation);
+        let ledgers = self
+            .ledgers
+            .iter()
+            .filter(|(_, ledger)| ledger.size() > 0)
+            .map(|(tenant, ledger)| BaseLedger {
+                tenant,
+                size: ledger.size(),
+                last_leaf: ledger.last_leaf.0,
+                hashes: ledger.tree.hashes().iter().map(|hash| hash.0).collect(),
+            })
+            .collect();
+        Base { sources, ledgers }
+    }
+
+    /// The oldest file that must stay when all entries before file `sealed_before` stand in segments, leaving open
+    /// requests aside: no later entry may have a part of its payload in a file that goes, and the first file that
+    /// stays must say what went before it.
+    pub fn oldest_needed(&self, sealed_before: u64) -> u64 {
+        let referred = self.files.range(sealed_before..).filter_map(|(_, file)| file.refers_to).min();
+        let wanted = referred.map_or(sealed_before, |referred| referred.min(sealed_before));
+        let based = self.files.range(..=wanted).rev().find(|(_, file)| file.based);
+        based.map_or(0, |(number, _)| *number)
+    }
+
+    /// Forgets what was known of the files before `file_no`.
+    pub fn forget_files_before(&mut self, file_no: u64) {
+        self.files = self.files.split_off(&file_no);
+    }
+
+    /// Open requests with a frame in a file before `file_no`.
+    pub fn open_before(&self, file_no: u64) -> Vec<(Uuid, Uuid)> {
+        let old = |open: &Open| open.refs.iter().any(|place| place.file_no < file_no);
+        self.open.iter().filter(|(_, open)| old(open)).map(|(key, _)| *key).collect()
+    }
+
+    /// The oldest file with a frame of an open request.
+    pub fn oldest_open_file(&self) -> Option<u64> {
+        self.open.values().flat_map(|open| &open.refs).map(|place| place.file_no).min()
     }
 
     /// The ledger of a tenant.
@@ -126,7 +247,7 @@ impl State {
     }
 
     /// An open request.
-    pub fn open(&self, incarnation: Uuid, event_id: Uuid) -> Option<&Open> {
+    pub fn open_request(&self, incarnation: Uuid, event_id: Uuid) -> Option<&Open> {
         self.open.get(&(incarnation, event_id))
     }
 
@@ -158,6 +279,26 @@ impl Ledger {
         Self { tree: Frontier::new(), last_leaf: Hash::ZERO, unsigned: Vec::new(), awaited: None }
     }
 
+    /// Begins behind entries that are not read: those of removed files.
+    fn begin(&mut self, tree: Frontier, last_leaf: Hash) -> Result<(), Misfit> {
+        let size = tree.size();
+        match self.awaited {
+            Some((awaited, root)) if awaited == size && root != tree.root() => {
+                return Err(Misfit(format!("the first {size} entries are not the ones that were signed")));
+            }
+            // Files change hands at a checkpoint: what went before was signed.
+            awaited if awaited.is_none_or(|(awaited, _)| awaited < size) => {
+                let signed = awaited.map_or(0, |(awaited, _)| awaited);
+                return Err(Misfit(format!(
+                    "it begins behind {size} entries, but only {signed} were signed"
+                )));
+            }
+            _ => {}
+        }
+        (self.tree, self.last_leaf) = (tree, last_leaf);
+        Ok(())
+    }
+
     fn extend(&mut self, leaf: Hash) -> Result<(), Misfit> {
         self.tree.append(leaf).map_err(|error| Misfit(error.to_string()))?;
         self.last_leaf = leaf;
@@ -180,6 +321,11 @@ impl Ledger {
     /// Root over all entries.
     pub fn root(&self) -> Hash {
         self.tree.root()
+    }
+
+    /// The tree over all entries.
+    pub fn tree(&self) -> &Frontier {
+        &self.tree
     }
 
     /// Leaf hash of the last entry: the next entry's `prev_hash`.

@@ -1,6 +1,6 @@
 //! Durable writes: the one module that may call `fsync`, `rename`, `fallocate` and `unlink`.
 //!
-//! Two shapes are enough for the whole product.
+//! Three shapes are enough for the whole product.
 //!
 //! A **small file that changes whole** ([`replace`], [`create`]). The system calls, in order:
 //!
@@ -16,6 +16,15 @@
 //! full disk is met before a frame is half written, and so that `fdatasync` need not update the file's
 //! length. A failed [`LogFile::sync`] must never be retried: the kernel may have dropped the dirty
 //! pages and a second call would report success. The caller has to stop.
+//!
+//! A **directory that appears whole** ([`create_file`], [`publish_dir`]). Its files are written and synced under
+//! another name, then:
+//!
+//! ```text
+//! fsync(staged) · mkdir and fsync of each parent that is new · renameat(staged, target) · fsync(parent of target)
+//! ```
+//!
+//! A crash leaves the staged directory, which nobody reads, or the whole one.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -202,8 +211,39 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if path.parent().is_some_and(|above| !above.as_os_str().is_empty()) {
+        make_dir(parent(path))?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     sync_dir(parent(path))
+}
+
+/// Makes a new file for a staged directory. It survives power loss after [`sync_file`] and [`publish_dir`].
+pub fn create_file(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+}
+
+/// Gives a staged directory, whose files are synced, its place. A directory that is there already is an error, and
+/// stays as it is.
+pub fn publish_dir(staged: &Path, target: &Path) -> io::Result<()> {
+    sync_dir(staged)?;
+    make_dir(parent(target))?;
+    if target.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(staged, target)?;
+    sync_dir(parent(target))
+}
+
+/// Removes a directory and what is in it, which nobody needs.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_dir(parent(path)),
+    }
 }
 
 /// Waits until the names in a directory survive power loss.

@@ -40,6 +40,8 @@ pub mod event_type {
     pub const REJECTIONS: &str = "rejections";
     /// A running source took up another configuration.
     pub const CONFIG_CHANGED: &str = "config_changed";
+    /// Entries were sealed into a segment: the hash of its manifest.
+    pub const SEGMENT_SEALED: &str = "segment_sealed";
     /// Someone looked at records.
     pub const ACCESS: &str = "access";
 }

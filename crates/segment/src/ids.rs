@@ -193,7 +193,8 @@ impl Ids {
         if crc32c::crc32c_append(crc32c::crc32c(&fences), &tail[..8]) != crc {
             return Err(damaged("is damaged at its end"));
         }
-        let fences = fences.chunks_exact(8).map(|fence| u64::from_le_bytes(std::array::from_fn(|n| fence[n])));
+        let fences =
+            fences.chunks_exact(8).map(|fence| u64::from_le_bytes(std::array::from_fn(|n| fence[n])));
         Ok(Self { file, fences: fences.collect(), rows })
     }
 
@@ -207,7 +208,8 @@ impl Ids {
                 break;
             }
             let page = self.file.read_at(number as u64 * PAGE_BYTES as u64, PAGE_BYTES)?;
-            self.search_page(&page, hash, &mut found).map_err(|what| damaged(&format!("page {number}: {what}")))?;
+            self.search_page(&page, hash, &mut found)
+                .map_err(|what| damaged(&format!("page {number}: {what}")))?;
         }
         Ok(found)
     }
@@ -283,7 +285,8 @@ mod tests {
 
     #[test]
     fn no_damage_goes_unnoticed_where_it_is_read() {
-        let filed: Vec<_> = (0..2000u32).map(|row| (u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15), row)).collect();
+        let filed: Vec<_> =
+            (0..2000u32).map(|row| (u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15), row)).collect();
         let whole = written(&filed, 2000);
         for at in (0..whole.len()).step_by(101) {
             let mut bytes = whole.clone();

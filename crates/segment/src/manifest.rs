@@ -146,7 +146,8 @@ impl Manifest {
         if this.count == 0 || before.is_none() || after.is_none_or(|after| after.root() != this.root) {
             return Err(form(&"its tree does not fit its numbers"));
         }
-        if [ENTRIES, PAYLOAD, IDS].iter().any(|name| !this.files.contains_key(*name)) || this.files.len() != 3 {
+        if [ENTRIES, PAYLOAD, IDS].iter().any(|name| !this.files.contains_key(*name)) || this.files.len() != 3
+        {
             return Err(form(&"other files than a segment has"));
         }
         for (name, facts) in &this.files {

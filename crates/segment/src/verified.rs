@@ -38,7 +38,8 @@ impl Verified {
         let len = (self.file.size() - start).min(BLOCK_BYTES as u64) as usize;
         let bytes = self.file.read_at(start, len)?;
         if Hash(Sha256::digest(&bytes).into()) != self.blocks[block] {
-            let what = format!("{}: the {len} bytes from {start} on are not the ones that were written", self.name);
+            let what =
+                format!("{}: the {len} bytes from {start} on are not the ones that were written", self.name);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
@@ -61,7 +62,8 @@ impl ReadAt for Verified {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let (first, last) = ((offset / BLOCK_BYTES as u64) as usize, ((end - 1) / BLOCK_BYTES as u64) as usize);
+        let (first, last) =
+            ((offset / BLOCK_BYTES as u64) as usize, ((end - 1) / BLOCK_BYTES as u64) as usize);
         if (first..=last).all(|block| self.is_checked(block)) {
             return self.file.read_at(offset, len);
         }
@@ -94,7 +96,9 @@ mod tests {
         bytes.chunks(10_007).for_each(|chunk| hasher.update(chunk));
         let facts = hasher.finish();
         let whole = Verified::new("f", Arc::new(Bytes::from(bytes.clone())), &facts).unwrap();
-        for (at, len) in [(0, 10), (BLOCK_BYTES - 3, 7), (5, BLOCK_BYTES * 2), (BLOCK_BYTES * 2 + 76, 1), (3, 0)] {
+        for (at, len) in
+            [(0, 10), (BLOCK_BYTES - 3, 7), (5, BLOCK_BYTES * 2), (BLOCK_BYTES * 2 + 76, 1), (3, 0)]
+        {
             for _ in 0..2 {
                 assert_eq!(whole.read_at(at as u64, len).unwrap(), bytes[at..at + len]);
             }

@@ -45,7 +45,8 @@ pub enum LogError {
 }
 
 impl LogError {
-    pub(crate) fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// What a failed operation of the system is: no room, or a failure of the disk.
+    pub fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();
         move |source| {
             if source.kind() == io::ErrorKind::StorageFull {

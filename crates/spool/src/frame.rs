@@ -82,6 +82,12 @@ pub enum Kind {
     Entry = 52,
     /// WAL: signed tree heads and a signed digest of this file up to here.
     Checkpoint = 53,
+    /// WAL: what everything before this file adds up to, at the start of a file.
+    Base = 54,
+    /// WAL: an [`Kind::Open`] frame of a file that is about to be removed, again.
+    KeptOpen = 55,
+    /// WAL: a [`Kind::Part`] frame of such a file, again.
+    KeptPart = 56,
 }
 
 impl Kind {
@@ -107,6 +113,9 @@ impl Kind {
             51 => Self::Part,
             52 => Self::Entry,
             53 => Self::Checkpoint,
+            54 => Self::Base,
+            55 => Self::KeptOpen,
+            56 => Self::KeptPart,
             _ => return None,
         })
     }

@@ -14,6 +14,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const READ_BYTES: usize = 256 << 10;
+/// What is read first of a frame whose length is not known.
+const READ_ONE_BYTES: usize = 8 << 10;
 
 /// The log files of a directory in order, with their numbers. Names of another form are ignored.
 pub fn list(dir: &dyn Dir, extension: &str) -> Result<Vec<(u64, String)>, LogError> {
@@ -51,6 +53,39 @@ pub struct FileReader {
     end: u64,
 }
 
+/// Reads single frames of a log file by where they stand.
+pub struct FramesAt {
+    file: Arc<dyn LogFile>,
+    file_id: [u8; 16],
+    name: String,
+    buffer: Vec<u8>,
+}
+
+impl FramesAt {
+    /// Reads the header of a file. `Ok(None)`: nothing was written to it.
+    pub fn over(file: Arc<dyn LogFile>, name: &str) -> Result<Option<Self>, LogError> {
+        let Some(reader) = FileReader::over(file.clone(), name)? else { return Ok(None) };
+        let file_id = reader.header.file_id;
+        Ok(Some(Self { file, file_id, name: name.to_owned(), buffer: Vec::new() }))
+    }
+
+    /// The frame at `offset` whatever its number, or `None` when there is no good one.
+    pub fn read(&mut self, offset: u64) -> Result<Option<Frame<'_>>, LogError> {
+        let mut wanted = READ_ONE_BYTES;
+        loop {
+            self.buffer.resize(wanted, 0);
+            let read = self.file.read_at(&mut self.buffer, offset);
+            let read = read.map_err(LogError::io(format!("cannot read {}", self.name)))?;
+            match frame::parse(&self.buffer[..read], &self.file_id) {
+                Err(FrameError::Short { needed }) if read == wanted && needed > wanted => wanted = needed,
+                Err(_) => return Ok(None),
+                Ok(_) => break,
+            }
+        }
+        Ok(frame::parse(&self.buffer, &self.file_id).ok().map(|(frame, _)| frame))
+    }
+}
+
 /// Where the good frames of a file end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -70,6 +105,11 @@ impl FileReader {
     /// Opens `name` and reads its header. `Ok(None)`: the file was created, and nothing was written yet.
     pub fn open(dir: &dyn Dir, name: &str) -> Result<Option<Self>, LogError> {
         let file = dir.open(name).map_err(LogError::io(format!("cannot open {name}")))?;
+        Self::over(file, name)
+    }
+
+    /// Like [`FileReader::open`], of a file that is open already. Its name is for messages alone: it may be gone.
+    pub fn over(file: Arc<dyn LogFile>, name: &str) -> Result<Option<Self>, LogError> {
         let mut bytes = vec![0; FILE_HEADER_MAX_BYTES];
         let len = file.read_at(&mut bytes, 0).map_err(LogError::io(format!("cannot read {name}")))?;
         bytes.truncate(len);
@@ -137,17 +177,6 @@ impl FileReader {
         self.next_seq = next_seq;
         self.buffer.clear();
         self.at = 0;
-    }
-
-    /// Goes to `offset`, to read one frame there with [`FileReader::next_any_frame`].
-    pub fn seek_any(&mut self, offset: u64) {
-        self.seek(offset, 0);
-    }
-
-    /// The frame at this place whatever its sequence number, or `None` when there is no good one.
-    pub fn next_any_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {
-        let Some((kind, seq, body)) = self.advance()? else { return Ok(None) };
-        Ok(Some(Frame { kind, seq, body: &self.buffer[body] }))
     }
 
     /// The next good frame, or `None` where no more follow; [`FileReader::judge_end`] says why.

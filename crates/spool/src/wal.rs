@@ -13,7 +13,9 @@
 //! part        = origin · event_id 16 · stream u8 · part                 (stream: 1 input, 2 output)
 //! entry       = origin · event_id 16 · tenant · refs u32 · (file_no u64 · offset u64)* · entry_len u32 · entry · part
 //! checkpoint  = (len u32 · note)*       the digest of this file up to here, then signed tree heads
-//! tenant      = len u8 · bytes
+//! base        = sources u32 · (incarnation 16 · mark u64 · entries u64 · id)* · ledgers u32 · ledger*
+//! ledger      = tenant · size u64 · last_leaf 32 · hashes u8 · (hash 32)*
+//! tenant, id  = len u8 · bytes
 //! ```
 
 use crate::frame::{Kind, array_at, u64_at};
@@ -103,6 +105,46 @@ pub enum Record<'a> {
         /// The notes' bytes.
         notes: Vec<&'a [u8]>,
     },
+    /// What the files before this one add up to, except for requests that are open.
+    Base(Base<'a>),
+    /// An [`Record::Open`] or [`Record::Part`] of a file that is about to be removed, again. It takes the place of
+    /// what was known of that request's frames, and is no frame of its source.
+    Kept(Box<Record<'a>>),
+}
+
+/// What a WAL adds up to where one of its files begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base<'a> {
+    /// Every incarnation of a source, by id.
+    pub sources: Vec<BaseSource<'a>>,
+    /// Every ledger, by tenant.
+    pub ledgers: Vec<BaseLedger<'a>>,
+}
+
+/// How far an incarnation of a source is taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseSource<'a> {
+    /// The incarnation.
+    pub incarnation: Uuid,
+    /// Its last frame that was taken in.
+    pub mark: u64,
+    /// Entries made for it.
+    pub entries: u64,
+    /// The source's id.
+    pub id: &'a str,
+}
+
+/// How long a ledger is, and its tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseLedger<'a> {
+    /// Whose ledger.
+    pub tenant: &'a str,
+    /// Its entries.
+    pub size: u64,
+    /// Leaf hash of the last one.
+    pub last_leaf: [u8; 32],
+    /// Roots of the tree's perfect subtrees, largest first.
+    pub hashes: Vec<[u8; 32]>,
 }
 
 impl<'a> Record<'a> {
@@ -115,6 +157,11 @@ impl<'a> Record<'a> {
             Self::Part { .. } => Kind::Part,
             Self::Entry { .. } => Kind::Entry,
             Self::Checkpoint { .. } => Kind::Checkpoint,
+            Self::Base(_) => Kind::Base,
+            Self::Kept(inner) => match **inner {
+                Self::Open { .. } => Kind::KeptOpen,
+                _ => Kind::KeptPart,
+            },
         }
     }
 
@@ -160,6 +207,8 @@ impl<'a> Record<'a> {
                     put_bytes(&mut out, note);
                 }
             }
+            Self::Base(base) => base.encode(&mut out),
+            Self::Kept(inner) => return inner.encode(),
         }
         out
     }
@@ -207,6 +256,9 @@ impl<'a> Record<'a> {
                 }
                 Self::Checkpoint { notes }
             }
+            Kind::Base => Self::Base(Base::parse(&mut rest)?),
+            Kind::KeptOpen => Self::Kept(Box::new(Self::parse(Kind::Open, body)?)),
+            Kind::KeptPart => Self::Kept(Box::new(Self::parse(Kind::Part, body)?)),
             _ => return None,
         })
     }
@@ -218,8 +270,45 @@ impl<'a> Record<'a> {
             | Self::Open { origin, .. }
             | Self::Part { origin, .. }
             | Self::Entry { origin, .. } => (origin.seq > 0).then_some(*origin),
-            Self::Source { .. } | Self::Checkpoint { .. } => None,
+            Self::Source { .. } | Self::Checkpoint { .. } | Self::Base(_) | Self::Kept(_) => None,
         }
+    }
+}
+
+impl<'a> Base<'a> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.sources.len() as u32).to_le_bytes());
+        for source in &self.sources {
+            out.extend_from_slice(source.incarnation.as_bytes());
+            out.extend_from_slice(&source.mark.to_le_bytes());
+            out.extend_from_slice(&source.entries.to_le_bytes());
+            put_tenant(out, source.id);
+        }
+        out.extend_from_slice(&(self.ledgers.len() as u32).to_le_bytes());
+        for ledger in &self.ledgers {
+            put_tenant(out, ledger.tenant);
+            out.extend_from_slice(&ledger.size.to_le_bytes());
+            out.extend_from_slice(&ledger.last_leaf);
+            out.push(ledger.hashes.len() as u8);
+            ledger.hashes.iter().for_each(|hash| out.extend_from_slice(hash));
+        }
+    }
+
+    fn parse(rest: &mut Rest<'a>) -> Option<Self> {
+        let mut base = Self::default();
+        for _ in 0..rest.u32()? {
+            let incarnation = rest.uuid()?;
+            let (mark, entries) = (rest.u64()?, rest.u64()?);
+            base.sources.push(BaseSource { incarnation, mark, entries, id: rest.tenant()? });
+        }
+        for _ in 0..rest.u32()? {
+            let (tenant, size) = (rest.tenant()?, rest.u64()?);
+            let last_leaf = array_at(rest.take(32)?, 0);
+            let count = usize::from(rest.take(1)?[0]);
+            let hashes = rest.take(count * 32)?.chunks_exact(32).map(|hash| array_at(hash, 0)).collect();
+            base.ledgers.push(BaseLedger { tenant, size, last_leaf, hashes });
+        }
+        rest.0.is_empty().then_some(base)
     }
 }
 
@@ -250,6 +339,10 @@ impl<'a> Rest<'a> {
 
     fn u32(&mut self) -> Option<u32> {
         self.take(4).map(|bytes| u32::from_le_bytes(array_at(bytes, 0)))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take(8).map(|bytes| u64_at(bytes, 0))
     }
 
     fn uuid(&mut self) -> Option<Uuid> {
@@ -289,6 +382,12 @@ mod tests {
                 Record::Part { origin, event_id, stream: Stream::Output, part: &b },
                 Record::Entry { origin, event_id, tenant: &tenant, refs, entry: &a, part: &b },
                 Record::Checkpoint { notes: vec![&a, &b] },
+                Record::Kept(Box::new(Record::Open { origin, event_id, tenant: &tenant, draft: &a, part: &b })),
+                Record::Kept(Box::new(Record::Part { origin, event_id, stream: Stream::Input, part: &b })),
+                Record::Base(Base {
+                    sources: vec![BaseSource { incarnation: event_id, mark: seq, entries: 3, id: &tenant }; 2],
+                    ledgers: vec![BaseLedger { tenant: &tenant, size: seq, last_leaf: [7; 32], hashes: vec![[1; 32]; 3] }],
+                }),
             ] {
                 let bytes = record.encode();
                 prop_assert_eq!(Record::parse(record.kind(), &bytes), Some(record));
@@ -296,7 +395,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(kind in 0u8..60, bytes: Vec<u8>) {
+        fn arbitrary_bytes_never_panic(kind in 0u8..64, bytes: Vec<u8>) {
             if let Some(kind) = Kind::from_number(kind) {
                 let _ = Record::parse(kind, &bytes);
             }

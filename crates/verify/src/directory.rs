@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/FORMAT                      one fixed line
 //! DIR/wal/*.wal                   frames; signed digests of the file stand between them
+//! DIR/segments/tenant=T/…         entries that were sealed; the hash of each manifest is an entry
 //! DIR/ledgers/TENANT/checkpoint   the newest signed tree head of each ledger
 //! DIR/spool/*.spool               where gateway and collector share a directory
 //! ```
@@ -14,19 +15,23 @@
 //! Reads only. It takes no lock, so it may look at a directory that is being written: claims (head,
 //! checkpoints) are read before the entries that they are about, which can only have grown since.
 
+mod segments;
+
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
 use base64::Engine as _;
-use indelible_ledger::{Checkpoint, Hash, Note, VerifierKey};
-use indelible_os::durable::{Dir, FsDir};
+use indelible_ledger::{Checkpoint, Frontier, Hash, Note, VerifierKey};
+use indelible_os::durable::{Dir, FsDir, LogFile};
 use indelible_os::lock;
 use indelible_spool::frame::Kind;
 use indelible_spool::reader::{self, End, FileReader};
 use indelible_spool::wal::Record;
 use indelible_spool::{LogError, Role};
+use segments::Sealed;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The one line of `DIR/FORMAT`.
 pub const FORMAT_LINE: &str = "indelible data directory, format 1\n";
@@ -106,10 +111,16 @@ pub fn check(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> R
         claims: Vec::new(),
         findings: Vec::new(),
         bytes: 0,
+        sealed: Sealed::default(),
     };
     checker.check_layout();
     checker.read_claims();
-    checker.check_wal(&mut progress);
+    // Files of the log are opened before segments are listed: what is sealed and removed meanwhile is then seen in
+    // both, never in neither.
+    let log = checker.open_wal();
+    checker.check_segments(&log, &mut progress);
+    checker.check_wal(log, &mut progress);
+    checker.check_entered();
     checker.check_claims();
     checker.check_spool();
     checker.report()
@@ -124,6 +135,14 @@ struct Checker<'a> {
     claims: Vec<(String, PathBuf, Checkpoint)>,
     findings: Vec<Finding>,
     bytes: u64,
+    sealed: Sealed,
+}
+
+/// A file of the log, opened.
+struct OpenLog {
+    number: u64,
+    name: String,
+    file: Arc<dyn LogFile>,
 }
 
 struct State {
@@ -131,6 +150,51 @@ struct State {
     signed: u64,
     /// Once an entry is wrong, those behind it cannot be judged.
     broken: bool,
+    /// Leaves of segments whose entries may also stand in the log, from number `first` on.
+    overlap: Overlap,
+}
+
+/// Leaf hashes of entries from a number on, and the tree as far as a checkpoint among them was compared with it.
+#[derive(Default)]
+struct Overlap {
+    first: u64,
+    leaves: Vec<Hash>,
+    tree: Frontier,
+}
+
+impl Overlap {
+    fn leaf(&self, seq: u64) -> Option<Hash> {
+        let n = usize::try_from(seq.checked_sub(self.first)?).ok()?;
+        self.leaves.get(n).copied()
+    }
+
+    /// The root at `size`. Sizes are asked for in the order in which they were signed.
+    fn root_at(&mut self, size: u64) -> Option<Hash> {
+        while self.tree.size() < size {
+            let leaf = self.leaf(self.tree.size())?;
+            self.tree.append(leaf).ok()?;
+        }
+        (self.tree.size() == size).then(|| self.tree.root())
+    }
+}
+
+impl State {
+    /// Checks a signed checkpoint that stands among the entries that it is about.
+    fn check_note(&mut self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
+        let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
+            .map_err(|error| format!("checkpoint: {error}"))?;
+        // Its entries stand in segments, too, which were read as a whole before.
+        if checkpoint.size() < self.check.size()
+            && let Some(root) = self.overlap.root_at(checkpoint.size())
+        {
+            let same = root == checkpoint.root();
+            let what =
+                format!("the tree of the first {} entries is not the one that was signed", checkpoint.size());
+            return if same { Ok(checkpoint) } else { Err(what) };
+        }
+        self.check.check_claim(&checkpoint)?;
+        Ok(checkpoint)
+    }
 }
 
 impl Checker<'_> {
@@ -141,7 +205,7 @@ impl Checker<'_> {
             Ok(_) => self.broken(&path, None, "not the line of a data directory of this format"),
             Err(error) => self.unsure(&path, None, format!("cannot be read: {error}")),
         }
-        let known = ["FORMAT", "wal", "ledgers", "spool", "cache", "run"];
+        let known = ["FORMAT", "wal", "ledgers", "segments", "spool", "cache", "run"];
         let Ok(names) = std::fs::read_dir(self.dir) else { return };
         for name in names.flatten() {
             if !known.iter().any(|known| name.file_name() == *known) {
@@ -211,40 +275,57 @@ impl Checker<'_> {
         }
     }
 
-    fn check_wal(&mut self, progress: &mut dyn FnMut(u64, u64)) {
+    fn open_wal(&mut self) -> Vec<OpenLog> {
         let path = self.dir.join("wal");
         let dir = FsDir::existing(&path);
         let files = match reader::list(&dir, Role::Wal.extension()) {
             Ok(files) => files,
-            Err(error) => return self.unsure(&path, None, error.to_string()),
+            Err(error) => {
+                self.unsure(&path, None, error.to_string());
+                return Vec::new();
+            }
         };
         self.check_no_strangers(&dir, &path, files.len());
-        let total = files.iter().filter_map(|(_, name)| Some(path.join(name).metadata().ok()?.len())).sum();
+        let mut opened = Vec::new();
+        for (number, name) in files {
+            match dir.open(&name) {
+                Ok(file) => opened.push(OpenLog { number, name, file }),
+                // Removed since it was listed: its entries stand in segments.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.running => opened.clear(),
+                Err(error) => self.unsure(&path.join(&name), None, format!("cannot be opened: {error}")),
+            }
+        }
+        opened
+    }
+
+    fn check_wal(&mut self, files: Vec<OpenLog>, progress: &mut dyn FnMut(u64, u64)) {
+        let path = self.dir.join("wal");
+        let len = |file: &OpenLog| file.file.len().unwrap_or(0);
+        let total = self.bytes + files.iter().map(len).sum::<u64>();
         let mut next: Option<(u64, u64, LogId)> = None;
-        for (index, (number, name)) in files.iter().enumerate() {
-            let last = is_newest(&dir, &files[index + 1..]);
-            let file_path = path.join(name);
-            let outcome = self.check_wal_file(&dir, name, &file_path, last, &mut next, *number);
+        for (index, file) in files.iter().enumerate() {
+            let last = is_newest(&files[index + 1..]);
+            let file_path = path.join(&file.name);
+            let outcome = self.check_wal_file(file, &file_path, last, &mut next);
             if let Err(error) = outcome {
                 self.log_error(&file_path, error);
                 // Behind damage nothing can be placed: numbers and chain are unknown from here on.
                 return;
             }
-            self.bytes += file_path.metadata().map_or(0, |meta| meta.len());
+            self.bytes += len(file);
             progress(self.bytes, total);
         }
     }
 
     fn check_wal_file(
         &mut self,
-        dir: &FsDir,
-        name: &str,
+        log: &OpenLog,
         path: &Path,
         last: bool,
         next: &mut Option<(u64, u64, LogId)>,
-        number: u64,
     ) -> Result<(), LogError> {
-        let Some(mut file) = FileReader::open(dir, name)? else {
+        let number = log.number;
+        let Some(mut file) = FileReader::over(log.file.clone(), &log.name)? else {
             if !(last && self.running) {
                 self.unsure(path, None, "the file was begun and nothing was written to it");
             }
@@ -256,7 +337,7 @@ impl Checker<'_> {
             _ if header.role != Role::Wal || header.file_no != number => {
                 Some("a file of another log or name")
             }
-            None if number != 1 || header.first_seq != 1 => Some("the files before this one are missing"),
+            None if number == 1 && header.first_seq != 1 => Some("the files before this one are missing"),
             Some((file_no, _, _)) if *file_no != number => Some("the file before this one is missing"),
             Some((_, _, log)) if *log != log_id => Some("a file of another log"),
             Some((_, seq, _)) if *seq != header.first_seq => Some("frames before this file are missing"),
@@ -269,12 +350,17 @@ impl Checker<'_> {
         let mut closed = false;
         let mut covered = true;
         let mut offset = file.offset();
+        // The oldest file says first what went before it, and segments must have that.
+        let mut first = next.is_none() && number != 1;
         while let Some(frame) = file.next_frame()? {
+            if std::mem::take(&mut first) {
+                self.check_base(path, offset, frame.kind, frame.body);
+            }
             match frame.kind {
                 Kind::Mark => {}
                 Kind::Close => closed = true,
                 Kind::Checkpoint => {
-                    let hash = digest.reach(dir, name, offset)?;
+                    let hash = digest.reach(log, offset)?;
                     self.check_notes(path, offset, number, hash, frame.kind, frame.body);
                     covered = true;
                 }
@@ -317,17 +403,7 @@ impl Checker<'_> {
     fn check_record(&mut self, path: &Path, offset: u64, kind: Kind, body: &[u8]) {
         match Record::parse(kind, body) {
             None => self.broken_at(path, offset, "a frame of no known form"),
-            Some(Record::Entry { tenant, entry, .. }) => {
-                let state = self.ledger(tenant);
-                if state.broken {
-                    return;
-                }
-                let seq = state.check.size();
-                if let Err(what) = state.check.push(entry) {
-                    state.broken = true;
-                    self.add(Verdict::Broken, Some(tenant), Some(seq), path, Some(offset), what);
-                }
-            }
+            Some(Record::Entry { tenant, entry, .. }) => self.check_entry(path, offset, tenant, entry),
             Some(_) => {}
         }
     }
@@ -377,7 +453,7 @@ impl Checker<'_> {
             if state.broken {
                 continue;
             }
-            match state.check.check_note(note, &key) {
+            match state.check_note(note, &key) {
                 Ok(checkpoint) => state.signed = state.signed.max(checkpoint.size()),
                 Err(what) => {
                     let seq = state.signed;
@@ -400,7 +476,13 @@ impl Checker<'_> {
         };
         self.check_no_strangers(&dir, &path, files.len());
         for (index, (_, name)) in files.iter().enumerate() {
-            let last = is_newest(&dir, &files[index + 1..]);
+            let later: Vec<OpenLog> = files[index + 1..]
+                .iter()
+                .filter_map(|(number, name)| {
+                    Some(OpenLog { number: *number, name: name.clone(), file: dir.open(name).ok()? })
+                })
+                .collect();
+            let last = is_newest(&later);
             let file_path = path.join(name);
             match check_spool_file(&dir, name, last) {
                 Ok(None) => {}
@@ -441,6 +523,7 @@ impl Checker<'_> {
             check: LedgerCheck::new(tenant),
             signed: 0,
             broken: false,
+            overlap: Overlap::default(),
         })
     }
 
@@ -516,10 +599,10 @@ fn check_digest(
 
 /// Whether frames go to the file before `later`: the next one is made before this one is closed, and gets
 /// its header after that.
-fn is_newest(dir: &FsDir, later: &[(u64, String)]) -> bool {
+fn is_newest(later: &[OpenLog]) -> bool {
     match later {
         [] => true,
-        [(_, next)] => matches!(FileReader::open(dir, next), Ok(None)),
+        [next] => matches!(FileReader::over(next.file.clone(), &next.name), Ok(None)),
         _ => false,
     }
 }
@@ -564,9 +647,9 @@ impl RunningDigest {
         Self { hash: Sha256::new_with_prefix(header), reached: header.len() as u64 }
     }
 
-    fn reach(&mut self, dir: &FsDir, name: &str, offset: u64) -> Result<[u8; 32], LogError> {
-        let read = |error| LogError::Io { context: format!("cannot read {name}"), source: error };
-        let file = dir.open(name).map_err(read)?;
+    fn reach(&mut self, log: &OpenLog, offset: u64) -> Result<[u8; 32], LogError> {
+        let read = |error| LogError::Io { context: format!("cannot read {}", log.name), source: error };
+        let file = &log.file;
         let mut buffer = vec![0; 256 << 10];
         while self.reached < offset {
             let take = buffer.len().min((offset - self.reached) as usize);

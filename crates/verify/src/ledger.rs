@@ -96,6 +96,16 @@ impl LedgerCheck {
         }
     }
 
+    /// Leaf hash of the last entry seen.
+    pub fn last_leaf(&self) -> Hash {
+        self.chain.prev_hash()
+    }
+
+    /// The tree over the entries seen.
+    pub fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
     /// Whose ledger it is.
     pub fn tenant(&self) -> &str {
         &self.tenant

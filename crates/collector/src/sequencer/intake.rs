@@ -123,7 +123,7 @@ impl Sequencer {
         start: Start,
         piece: &[u8],
     ) -> Result<(), CollectorError> {
-        if self.state.open(origin.incarnation, event_id).is_some() {
+        if self.state.open_request(origin.incarnation, event_id).is_some() {
             tracing::warn!(%event_id, seq = origin.seq, "a second start of an open request was passed over");
             return self.append(&Record::Taken(origin)).map(|_| ());
         }
@@ -158,7 +158,8 @@ impl Sequencer {
         meta: &PieceMeta,
         piece: &[u8],
     ) -> Result<(), CollectorError> {
-        let open = self.state.open(origin.incarnation, event_id).filter(|open| open.refs.len() < REFS_MAX);
+        let open =
+            self.state.open_request(origin.incarnation, event_id).filter(|open| open.refs.len() < REFS_MAX);
         let Some((tenant, subject)) = open.map(owner_of) else {
             // No gateway sends such a thing; a source that does must not stop the others. Its entry then
             // commits to more than its payload holds, and says so when it is shown.
@@ -180,7 +181,7 @@ impl Sequencer {
         end: End,
         piece: &[u8],
     ) -> Result<Option<Receipt>, CollectorError> {
-        let Some(open) = self.state.open(origin.incarnation, event_id) else {
+        let Some(open) = self.state.open_request(origin.incarnation, event_id) else {
             tracing::warn!(%event_id, seq = origin.seq, "the end of a request without a start was passed over");
             return self.append(&Record::Taken(origin)).map(|_| None);
         };
@@ -210,14 +211,14 @@ impl Sequencer {
     ) -> Result<(), CollectorError> {
         // Its pieces may be in this very group: they must be readable.
         self.wal.flush()?;
-        let Some(open) = self.state.open(incarnation, event_id) else { return Ok(()) };
+        let Some(open) = self.state.open_request(incarnation, event_id) else { return Ok(()) };
         let (tenant, subject) = owner_of(open);
         let (mut entry, refs, start) = (open.draft.clone(), open.refs.clone(), open.origin);
         let mut input = Committer::new(random()?);
         let mut output = Committer::new(random()?);
-        let mut reader = WalReader::new(&self.dir.wal());
+        let mut parts = Parts::new(self.store.view(), &self.vault);
         for place in &refs {
-            let found = match reader.part(*place, &tenant, event_id, &mut lock(&self.vault)) {
+            let found = match parts.read(*place, &tenant, event_id) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 // What cannot be read did not survive. Its key may be gone, and that must stop nobody.

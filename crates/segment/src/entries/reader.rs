@@ -29,8 +29,7 @@ impl EntriesReader {
         let options = ReadOptionsBuilder::new().with_page_index().build();
         let file = SerializedFileReader::new_with_options(Chunks(file), options)?;
         let found = file.metadata().file_metadata().schema_descr();
-        let leaves: Vec<&str> =
-            found.columns().iter().map(|leaf| leaf.path().parts()[0].as_str()).collect();
+        let leaves: Vec<&str> = found.columns().iter().map(|leaf| leaf.path().parts()[0].as_str()).collect();
         if !leaves.iter().eq(COLUMNS.iter().map(|column| &column.name)) {
             return Err(ParquetError::General("other columns than those of a segment".to_owned()));
         }
@@ -154,7 +153,10 @@ fn text_column(
     }
 }
 
-fn int_column(group: &dyn RowGroupReader, number: usize) -> Result<ColumnReaderImpl<Int64Type>, ParquetError> {
+fn int_column(
+    group: &dyn RowGroupReader,
+    number: usize,
+) -> Result<ColumnReaderImpl<Int64Type>, ParquetError> {
     match group.get_column_reader(number)? {
         ColumnReader::Int64ColumnReader(reader) => Ok(reader),
         _ => Err(ParquetError::General(format!("{} is no integer column", COLUMNS[number].name))),

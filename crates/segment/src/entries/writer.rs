@@ -79,7 +79,11 @@ impl<W: Write + Send> EntriesWriter<W> {
         }
         self.rows += 1;
         self.bytes += row.bytes.len();
-        if self.rows >= ROW_GROUP_MAX_ROWS || self.bytes >= ROW_GROUP_MAX_BYTES { self.flush() } else { Ok(()) }
+        if self.rows >= ROW_GROUP_MAX_ROWS || self.bytes >= ROW_GROUP_MAX_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends the file and hands back what it was written into.
@@ -128,7 +132,9 @@ enum Values {
 impl Chunk {
     fn new(kind: Kind) -> Self {
         let values = match kind {
-            Kind::Text | Kind::UniqueText | Kind::Id | Kind::Texts => Values::Text(BytesMut::new(), Vec::new()),
+            Kind::Text | Kind::UniqueText | Kind::Id | Kind::Texts => {
+                Values::Text(BytesMut::new(), Vec::new())
+            }
             Kind::Int | Kind::Time => Values::Int(Vec::new()),
             Kind::Short => Values::Short(Vec::new()),
             Kind::Flag => Values::Flag(Vec::new()),
@@ -150,7 +156,9 @@ impl Chunk {
                 return;
             }
             (Values::Int(values), Cell::Int(value)) => values.push(value),
-            (Values::Short(values), Cell::Int(value)) => values.push(i32::try_from(value).unwrap_or(i32::MAX)),
+            (Values::Short(values), Cell::Int(value)) => {
+                values.push(i32::try_from(value).unwrap_or(i32::MAX))
+            }
             (Values::Flag(values), Cell::Flag(value)) => values.push(value),
             (Values::Money(values), Cell::Money(units)) => {
                 debug_assert_eq!(size_of_val(&units), MONEY_BYTES as usize);

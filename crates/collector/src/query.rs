@@ -1,0 +1,135 @@
+//! What records are asked for, and how each ledger shows it: a user by pseudonym, a string as clear or hashed.
+
+use crate::{CollectorError, draft};
+use indelible_os::clock::Utc;
+use indelible_record::entry::Entry;
+use indelible_segment::ids::{self, IdKind};
+use indelible_vault::subjects::Basis;
+use indelible_vault::{KeyStore, Vault};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// What records to look for. Absent means any.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Whose ledger.
+    pub tenant: Option<String>,
+    /// Event type.
+    pub event_type: Option<String>,
+    /// Model asked for or returned.
+    pub model: Option<String>,
+    /// The user, as the application names them.
+    pub user: Option<String>,
+    /// The session.
+    pub session: Option<String>,
+    /// Event id, or request id.
+    pub id: Option<String>,
+    /// Not before.
+    pub since: Option<Utc>,
+    /// Before.
+    pub until: Option<Utc>,
+}
+
+/// A query, in the words that entries use.
+pub(crate) struct Wanted {
+    query: Query,
+    /// Per tenant: how its ledger shows the model, the session, the id, the user.
+    shown: BTreeMap<String, Shown>,
+    event_id: Option<Uuid>,
+}
+
+#[derive(Default)]
+struct Shown {
+    model: Option<String>,
+    session: Option<String>,
+    id: Option<String>,
+    subject: Option<String>,
+}
+
+impl Wanted {
+    /// `None`: nothing can match.
+    pub(crate) fn resolve(query: &Query, vault: &mut Vault) -> Result<Option<Self>, CollectorError> {
+        let keys = KeyStore::verifier_keys(vault.keys().dir())?;
+        let mut tenants: Vec<String> = keys.into_iter().map(|(tenant, _)| tenant).collect();
+        if let Some(only) = &query.tenant {
+            tenants.retain(|tenant| tenant == only);
+            if tenants.is_empty() {
+                return Err(CollectorError::UnknownTenant(only.clone()));
+            }
+        }
+        let mut shown = BTreeMap::new();
+        for tenant in tenants {
+            let mut as_shown = |text: &Option<String>| {
+                text.as_ref().map(|text| draft::clear_or_hashed(vault, &tenant, text))
+            };
+            let mut here = Shown {
+                model: as_shown(&query.model),
+                session: as_shown(&query.session),
+                id: as_shown(&query.id),
+                subject: None,
+            };
+            if let Some(user) = &query.user {
+                let subject = vault.find_subject(&tenant, Basis::User, user)?;
+                // A user whom a ledger does not know has no record there.
+                let Some(subject) = subject else { continue };
+                here.subject = Some(subject.to_string());
+            }
+            shown.insert(tenant, here);
+        }
+        let event_id = query.id.as_deref().and_then(|id| id.parse().ok());
+        Ok((!shown.is_empty()).then(|| Self { query: query.clone(), shown, event_id }))
+    }
+
+    /// Ledgers to look into.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &str> {
+        self.shown.keys().map(String::as_str)
+    }
+
+    /// Hashes of the ids of which a record must have one; `None` when no id is asked for.
+    pub(crate) fn hashes(&self, tenant: &str) -> Option<Vec<u64>> {
+        let shown = self.shown.get(tenant)?;
+        if let Some(id) = &shown.id {
+            let event = self.event_id.map(|id| ids::hash(IdKind::Event, &id.to_string()));
+            return Some(event.into_iter().chain([ids::hash(IdKind::Request, id)]).collect());
+        }
+        let session = shown.session.as_ref().map(|session| ids::hash(IdKind::Session, session));
+        let subject = || shown.subject.as_ref().map(|subject| ids::hash(IdKind::Subject, subject));
+        session.or_else(subject).map(|hash| vec![hash])
+    }
+
+    /// Columns of which one must have a value, for each value that is asked for.
+    pub(crate) fn columns(&self, tenant: &str) -> Vec<(&'static [&'static str], &str)> {
+        let model = self.shown.get(tenant).and_then(|shown| shown.model.as_deref());
+        let model = model.map(|model| (&["model", "model_returned"][..], model));
+        model
+            .into_iter()
+            .chain(self.query.event_type.as_deref().map(|of| (&["event_type"][..], of)))
+            .collect()
+    }
+
+    /// Whether a segment can have entries of the time that is asked for.
+    pub(crate) fn overlaps(&self, manifest: &indelible_segment::Manifest) -> bool {
+        let time = |text: &str| text.parse::<Utc>().ok();
+        // The clock may have been set within a segment: its day is what holds of all its entries.
+        let day = time(&manifest.date).map(|start| (start, Utc(start.0 + 86_400_000_000)));
+        let Some((start, end)) = day else { return true };
+        self.query.since.is_none_or(|since| end > since) && self.query.until.is_none_or(|until| start < until)
+    }
+
+    /// Whether the time is one that is asked for.
+    pub(crate) fn accepts_time(&self, at_us: i64) -> bool {
+        self.query.since.is_none_or(|since| at_us >= since.0)
+            && self.query.until.is_none_or(|until| at_us < until.0)
+    }
+
+    pub(crate) fn accepts(&self, event_id: &Uuid, tenant: &str, entry: &Entry) -> bool {
+        let Some(shown) = self.shown.get(tenant) else { return false };
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        is(&shown.session, &entry.session_id)
+            && (shown.model.is_none() || shown.model == entry.model || shown.model == entry.model_returned)
+            && self.query.event_type.as_ref().is_none_or(|wanted| *wanted == entry.event_type)
+            && is(&shown.subject, &entry.subject_ref)
+            && (shown.id.is_none() || self.event_id == Some(*event_id) || shown.id == entry.request_id)
+            && entry.timestamp.parse::<Utc>().is_ok_and(|at| self.accepts_time(at.0))
+    }
+}

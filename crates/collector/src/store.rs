@@ -1,0 +1,163 @@
+//! All records as readers see them: segments, and behind them the entries of the log that stand in none yet.
+//!
+//! A [`View`] is one moment of that. It holds on to what it names: a log file that is removed after its entries were
+//! sealed stays readable for whoever has an older view, and a newer view has the segments instead. Nothing is ever
+//! in neither; what is in both is taken from the segment.
+
+pub mod local;
+pub mod segment;
+pub mod tail;
+
+use crate::CollectorError;
+use indelible_record::Entry;
+use indelible_segment::ReadAt;
+use indelible_spool::wal::Ref;
+use segment::{OpenLimit, Segment};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use tail::WalFile;
+
+/// Where segments lie. Paths are relative: `tenant=…/date=…/…`.
+pub trait Storage: Send + Sync {
+    /// Paths of all segments that are whole.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A file of a segment, for reading.
+    fn open(&self, segment: &str, file: &str) -> io::Result<Arc<dyn ReadAt>>;
+    /// Makes a staged directory a segment. Once this returns it survives power loss; before, it is not listed.
+    fn publish(&self, staged: &Path, segment: &str) -> io::Result<()>;
+}
+
+/// The records at one moment.
+#[derive(Default)]
+pub struct View {
+    segments: BTreeMap<String, Vec<Arc<Segment>>>,
+    files: Vec<Arc<WalFile>>,
+}
+
+impl View {
+    /// Segments of a ledger, oldest first.
+    pub fn segments(&self, tenant: &str) -> &[Arc<Segment>] {
+        self.segments.get(tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// All segments.
+    pub fn all_segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.values().flatten()
+    }
+
+    /// How many entries of a ledger stand in segments.
+    pub fn sealed(&self, tenant: &str) -> u64 {
+        self.segments(tenant).last().and_then(|last| last.manifest().end()).unwrap_or(0)
+    }
+
+    /// Files of the log, oldest first.
+    pub fn files(&self) -> &[Arc<WalFile>] {
+        &self.files
+    }
+}
+
+/// The view that holds now. One writer, the collector; any number of readers.
+pub struct Store {
+    storage: Arc<dyn Storage>,
+    limit: Arc<OpenLimit>,
+    view: RwLock<Arc<View>>,
+}
+
+impl Store {
+    /// Reads the catalog from a listing.
+    pub fn open(storage: Arc<dyn Storage>) -> Result<Self, CollectorError> {
+        let mut segments: BTreeMap<String, Vec<Arc<Segment>>> = BTreeMap::new();
+        let limit = Arc::new(OpenLimit::default());
+        let failed = |path: &str, error: io::Error| {
+            CollectorError::Refused(format!("segment {path}: {error}; restore it from a copy"))
+        };
+        let paths =
+            storage.list().map_err(|error| CollectorError::Io { path: "segments".into(), source: error })?;
+        for path in paths {
+            let segment =
+                Segment::open(storage.clone(), &path, limit.clone()).map_err(|error| failed(&path, error))?;
+            segments.entry(segment.manifest().tenant.clone()).or_default().push(Arc::new(segment));
+        }
+        for (tenant, segments) in &mut segments {
+            segments.sort_by_key(|segment| segment.manifest().first);
+            check_chain(tenant, segments)?;
+        }
+        let view = RwLock::new(Arc::new(View { segments, files: Vec::new() }));
+        Ok(Self { storage, limit, view })
+    }
+
+    /// Where segments lie.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Opens a segment that was published.
+    pub fn open_segment(&self, path: &str) -> Result<Arc<Segment>, CollectorError> {
+        let opened = Segment::open(self.storage.clone(), path, self.limit.clone());
+        opened
+            .map(Arc::new)
+            .map_err(|error| CollectorError::Segment { path: path.to_owned(), what: error.to_string() })
+    }
+
+    /// The records now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A file of the log was begun, or found at start.
+    pub fn add_file(&self, file: WalFile) {
+        self.change(|view| view.files.push(Arc::new(file)));
+    }
+
+    /// An entry was appended to the newest file of the log.
+    pub fn note_entry(&self, at: Ref, entry: &Entry) {
+        let view = self.view();
+        if let Some(file) = view.files.last().filter(|file| file.number() == at.file_no) {
+            file.note(at.offset, entry);
+        }
+    }
+
+    /// A segment was made. It follows the ones that are there.
+    pub fn add_segment(&self, segment: Arc<Segment>) {
+        self.change(|view| view.segments.entry(segment.manifest().tenant.clone()).or_default().push(segment));
+    }
+
+    /// The files of the log before `file_no` are about to be removed.
+    pub fn drop_files_before(&self, file_no: u64) {
+        self.change(|view| view.files.retain(|file| file.number() >= file_no));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = View { segments: view.segments.clone(), files: view.files.clone() };
+        change(&mut next);
+        *view = Arc::new(next);
+    }
+}
+
+/// Segments of a ledger follow each other without a hole, and each begins with the tree that the last one ended with.
+fn check_chain(tenant: &str, segments: &[Arc<Segment>]) -> Result<(), CollectorError> {
+    let mut end = 0;
+    let mut after: &[indelible_ledger::Hash] = &[];
+    for segment in segments {
+        let manifest = segment.manifest();
+        if manifest.first != end {
+            let what = if manifest.first > end { "are missing" } else { "stand in two segments" };
+            return Err(CollectorError::Refused(format!(
+                "ledger {tenant}: before segment {}, entries {} to {} {what}; restore them from a copy",
+                segment.path(),
+                end.min(manifest.first),
+                end.max(manifest.first) - 1
+            )));
+        }
+        if manifest.before != after {
+            let what = format!("segment {} does not follow the one before it", segment.path());
+            return Err(CollectorError::Refused(what));
+        }
+        end = manifest.end().unwrap_or(end);
+        after = &manifest.after;
+    }
+    Ok(())
+}

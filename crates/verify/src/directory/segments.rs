@@ -1,0 +1,325 @@
+//! Segments: every byte of every file, the entries in them as the ledger they are, and that nothing is missing.
+//!
+//! A segment is trusted for nothing that it says of itself. Its files must have the hashes of its manifest, its
+//! manifest the hash that an entry of the operations ledger has, and its entries are checked as those of the log are.
+
+use super::{Checker, OpenLog};
+use crate::Verdict;
+use indelible_ledger::{Frontier, Hash, leaf_hash};
+use indelible_record::Entry;
+use indelible_record::entry::event_type;
+use indelible_segment::entries::EntriesReader;
+use indelible_segment::ids::IdsWriter;
+use indelible_segment::manifest::{ENTRIES, FileHasher, IDS, MANIFEST, MANIFEST_MAX_BYTES, hash_of};
+use indelible_segment::{LocalFile, Manifest, Verified};
+use indelible_spool::frame::Kind;
+use indelible_spool::wal::Record;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// What was found of segments, and what entries say of them.
+#[derive(Default)]
+pub(super) struct Sealed {
+    /// By id: where it is, the hash of its manifest, and the last log file that it was made from.
+    found: BTreeMap<String, (PathBuf, Hash, u64)>,
+    /// By id: whose it is, the hash of its manifest, its first entry and how many it has.
+    entered: BTreeMap<String, (String, String, u64, u64)>,
+}
+
+impl Checker<'_> {
+    pub(super) fn check_segments(&mut self, log: &[OpenLog], progress: &mut dyn FnMut(u64, u64)) {
+        let root = self.dir.join("segments");
+        if !root.is_dir() {
+            return;
+        }
+        let oldest_log = log.first().map_or(u64::MAX, |file| file.number);
+        self.check_segment_names(&root);
+        let mut manifests = Vec::new();
+        for path in self.segment_dirs(&root) {
+            match read_manifest(&path) {
+                Ok((manifest, hash)) => manifests.push((path, manifest, hash)),
+                Err(what) => self.broken(&path.join(MANIFEST), None, what),
+            }
+        }
+        manifests.sort_by(|a, b| (&a.1.tenant, a.1.first).cmp(&(&b.1.tenant, b.1.first)));
+        let total: u64 = manifests.iter().map(|(_, manifest, _)| bytes_of(manifest)).sum();
+        for (path, manifest, hash) in manifests {
+            self.check_segment(&root, &path, &manifest, oldest_log);
+            self.bytes += bytes_of(&manifest);
+            progress(self.bytes, total);
+            self.sealed.found.insert(manifest.segment.clone(), (path, hash, manifest.wal.to));
+        }
+    }
+
+    fn segment_dirs(&mut self, root: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for tenant in self.dirs_in(root, "tenant=") {
+            for date in self.dirs_in(&tenant, "date=") {
+                found.extend(self.dirs_in(&date, ""));
+            }
+        }
+        found
+    }
+
+    fn dirs_in(&mut self, path: &Path, prefix: &str) -> Vec<PathBuf> {
+        let listing = match std::fs::read_dir(path) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.unsure(path, None, format!("cannot be listed: {error}"));
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for entry in listing.flatten() {
+            let belongs = entry.file_name().to_string_lossy().starts_with(prefix) && entry.path().is_dir();
+            let staging = entry.file_name() == "staging" && prefix == "tenant=";
+            if belongs {
+                found.push(entry.path());
+            } else if !staging {
+                self.broken(&entry.path(), None, "does not belong among segments");
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// What a crash left of a segment that was being made is nothing that was promised.
+    fn check_segment_names(&mut self, root: &Path) {
+        let staging = root.join("staging");
+        if !self.running && std::fs::read_dir(&staging).is_ok_and(|mut names| names.next().is_some()) {
+            self.unsure(&staging, None, "stopped while sealing; start the collector again");
+        }
+    }
+
+    fn check_segment(&mut self, root: &Path, path: &Path, manifest: &Manifest, oldest_log: u64) {
+        if path.strip_prefix(root).ok() != Some(Path::new(&manifest.path())) {
+            let what = format!("the segment of {} under another name", manifest.path());
+            self.broken(path, Some(&manifest.tenant), what);
+        }
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let known = name == MANIFEST || manifest.files.keys().any(|file| name == **file);
+            if !known {
+                self.broken(&entry.path(), Some(&manifest.tenant), "does not belong into a segment");
+            }
+        }
+        let mut whole = true;
+        for (name, facts) in &manifest.files {
+            let file = path.join(name);
+            match hash_file(&file) {
+                Ok(found) if found == *facts => {}
+                Ok(_) => {
+                    whole &= name != ENTRIES;
+                    let what = "its bytes are not the ones that were sealed";
+                    self.broken(&file, Some(&manifest.tenant), what);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    whole &= name != ENTRIES;
+                    self.broken(&file, Some(&manifest.tenant), "is missing");
+                }
+                Err(error) => {
+                    whole &= name != ENTRIES;
+                    self.unsure(&file, Some(&manifest.tenant), format!("cannot be read: {error}"));
+                }
+            }
+        }
+        let state = self.ledger(&manifest.tenant);
+        if state.broken {
+            return;
+        }
+        if !whole {
+            state.broken = true;
+            return;
+        }
+        let size = state.check.size();
+        if manifest.first != size {
+            state.broken = true;
+            let what = if manifest.first > size {
+                format!("the segments with entries {size} to {} are missing", manifest.first - 1)
+            } else {
+                format!("entries {} to {} stand in two segments", manifest.first, size - 1)
+            };
+            return self.add(Verdict::Broken, Some(&manifest.tenant), Some(size), path, None, what);
+        }
+        let keep = manifest.wal.to >= oldest_log;
+        if let Err(what) = self.check_rows(path, manifest, keep) {
+            let state = self.ledger(&manifest.tenant);
+            state.broken = true;
+            let seq = state.check.size();
+            self.add(Verdict::Broken, Some(&manifest.tenant), Some(seq), &path.join(ENTRIES), None, what);
+        }
+    }
+
+    fn check_rows(&mut self, path: &Path, manifest: &Manifest, keep: bool) -> Result<(), String> {
+        let facts = manifest.files.get(ENTRIES).ok_or("no entries")?;
+        let file = LocalFile::open(&path.join(ENTRIES)).map_err(|error| error.to_string())?;
+        let file = Verified::new(ENTRIES, Arc::new(file), facts).map_err(|error| error.to_string())?;
+        let reader = EntriesReader::open(Arc::new(file)).map_err(|error| error.to_string())?;
+        let check = &self.ledger(&manifest.tenant).check;
+        if check.tree().hashes() != manifest.before || check.last_leaf() != manifest.prev_hash {
+            return Err("the segment does not follow the entries before it".to_owned());
+        }
+        let mut ids = IdsWriter::default();
+        let mut leaves = Vec::new();
+        reader
+            .visit_from::<RowError>(0, |row, bytes| {
+                let entry = self.ledger(&manifest.tenant).check.push(bytes).map_err(RowError)?;
+                ids.push(u32::try_from(row).map_err(|_| RowError("too many rows".to_owned()))?, &entry);
+                if keep {
+                    leaves.push(leaf_hash(bytes));
+                }
+                self.note_entered(&entry);
+                Ok(true)
+            })
+            .map_err(|error| error.0)?;
+        let state = self.ledger(&manifest.tenant);
+        if state.check.tree().hashes() != manifest.after || Some(state.check.size()) != manifest.end() {
+            return Err("the segment does not end where its manifest says".to_owned());
+        }
+        if state.overlap.leaves.is_empty() {
+            state.overlap.first = manifest.first;
+            state.overlap.tree = manifest.tree_before();
+        }
+        state.overlap.leaves.append(&mut leaves);
+        // The index is made of the entries alone: it must be the one that they make.
+        let ids = ids.finish(u32::try_from(manifest.count).unwrap_or(u32::MAX));
+        let mut hasher = FileHasher::default();
+        hasher.update(&ids);
+        if manifest.files.get(IDS) != Some(&hasher.finish()) {
+            self.broken(&path.join(IDS), Some(&manifest.tenant), "is not the index of these entries");
+        }
+        Ok(())
+    }
+
+    /// An entry of the log. What stands in a segment too must be the same there.
+    pub(super) fn check_entry(&mut self, path: &Path, offset: u64, tenant: &str, bytes: &[u8]) {
+        let state = self.ledger(tenant);
+        if state.broken {
+            return;
+        }
+        let seq = serde_json::from_slice::<Numbered>(bytes).map_or(u64::MAX, |entry| entry.seq);
+        let size = state.check.size();
+        if seq < size {
+            if state.overlap.leaf(seq) != Some(leaf_hash(bytes)) {
+                let what = "an entry of this number stands in a segment, and is another".to_owned();
+                self.add(Verdict::Broken, Some(tenant), Some(seq), path, Some(offset), what);
+            }
+            return;
+        }
+        match state.check.push(bytes) {
+            Ok(entry) => self.note_entered(&entry),
+            Err(what) => {
+                state.broken = true;
+                self.add(Verdict::Broken, Some(tenant), Some(size), path, Some(offset), what);
+            }
+        }
+    }
+
+    fn note_entered(&mut self, entry: &Entry) {
+        if entry.event_type != event_type::SEGMENT_SEALED || entry.tenant_id != super::OPERATIONS {
+            return;
+        }
+        let (Some(segment), Some(detail)) = (&entry.resource, &entry.detail) else { return };
+        let text =
+            |name: &str| detail.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        let number = |name: &str| detail.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let entered = (text("ledger"), text("manifest"), number("first"), number("count"));
+        self.sealed.entered.insert(segment.id.clone(), entered);
+    }
+
+    /// The oldest log file that is here says what was in those before it: segments must have exactly that.
+    pub(super) fn check_base(&mut self, path: &Path, offset: u64, kind: Kind, body: &[u8]) {
+        let Some(Record::Base(base)) = Record::parse(kind, body) else {
+            return self.broken_at(path, offset, "the files before this one are missing");
+        };
+        for ledger in &base.ledgers {
+            let hashes = ledger.hashes.iter().copied().map(Hash).collect();
+            let root = Frontier::from_parts(ledger.size, hashes).map(|tree| tree.root());
+            let state = self.ledger(ledger.tenant);
+            if state.broken {
+                continue;
+            }
+            let size = state.check.size();
+            if size < ledger.size {
+                state.broken = true;
+                let what =
+                    format!("entries {size} to {} were sealed, and no segment has them", ledger.size - 1);
+                self.add(Verdict::Broken, Some(ledger.tenant), Some(size), path, Some(offset), what);
+            } else if size == ledger.size && root != Ok(state.check.root()) {
+                let what = "the entries before this file are not the ones in the segments".to_owned();
+                self.add(Verdict::Broken, Some(ledger.tenant), Some(size), path, Some(offset), what);
+            }
+        }
+    }
+
+    /// Each segment's manifest is an entry, and each segment that was entered is here.
+    pub(super) fn check_entered(&mut self) {
+        let Sealed { found, entered } = std::mem::take(&mut self.sealed);
+        // Behind a broken operations ledger nothing can be said of what was entered.
+        let known = !self.ledger(super::OPERATIONS).broken;
+        for (segment, (path, hash, _)) in &found {
+            match entered.get(segment) {
+                Some((_, manifest, _, _)) if *manifest == hash.to_string() => {}
+                Some(_) => self.broken(&path.join(MANIFEST), None, "is not the manifest that was entered"),
+                None if self.running || !known => {}
+                None => self.unsure(
+                    path,
+                    None,
+                    "the ledger does not have this segment's manifest yet; start the collector again",
+                ),
+            }
+        }
+        for (segment, (tenant, _, first, count)) in &entered {
+            if !found.contains_key(segment) {
+                let what = format!("the segment with entries {first} to {} is missing", first + count - 1);
+                let path = self.dir.join("segments");
+                self.add(Verdict::Broken, Some(tenant), Some(*first), &path, None, what);
+            }
+        }
+    }
+}
+
+/// What is read of an entry to place it.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
+}
+
+struct RowError(String);
+
+impl<E: std::fmt::Display> From<E> for RowError {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn bytes_of(manifest: &Manifest) -> u64 {
+    manifest.files.values().map(|facts| facts.bytes).sum()
+}
+
+fn read_manifest(path: &Path) -> Result<(Manifest, Hash), String> {
+    let file =
+        std::fs::File::open(path.join(MANIFEST)).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    let limit = MANIFEST_MAX_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    let manifest = Manifest::parse(&bytes).map_err(|error| error.to_string())?;
+    Ok((manifest, hash_of(&bytes)))
+}
+
+fn hash_file(path: &Path) -> std::io::Result<indelible_segment::manifest::FileFacts> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = FileHasher::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..read]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Records that were sealed are the records that they were: found, shown, verified, and safe at every step on the way.
+
+use crate::common::*;
+use indelible_collector::seal::Faults;
+use indelible_collector::{Collector, Config, Query};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Traffic of several sessions, and what `show` and `list` say of it.
+fn traffic(site: &Site, count: usize) -> Vec<String> {
+    let model = ModelServer::start();
+    let mut up = site.up(&model.url, &[]);
+    let mut ids = Vec::new();
+    for n in 0..count {
+        let body = format!(
+            r#"{{"model":"m-{}","user":"user-{}","messages":[{{"role":"user","content":"question {n} {}"}}]}}"#,
+            n % 3,
+            n % 4,
+            "and so on ".repeat(n % 50)
+        );
+        let (request_id, session) = (format!("req-{n}"), format!("session-{}", n % 5));
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("x-request-id", request_id.as_str()),
+            ("x-session-id", session.as_str()),
+        ];
+        let got = request(up.listen, &message("POST", "/v1/chat/completions", &headers, body.as_bytes()));
+        assert_eq!(got.status, 200);
+        ids.push(got.event_id().to_owned());
+    }
+    for id in &ids {
+        site.record(id);
+    }
+    assert_eq!(up.stop(), 0);
+    ids
+}
+
+/// A record without what changes of itself.
+fn shown(site: &Site, id: &str) -> Value {
+    let mut records = site.json(&["show", id, "--json"]);
+    records["records"][0]["level"] = Value::Null;
+    records
+}
+
+#[test]
+fn what_was_sealed_is_found_and_shown_as_before() {
+    let site = Site::new();
+    let ids = traffic(&site, 40);
+    let before: Vec<Value> = ids.iter().map(|id| shown(&site, id)).collect();
+    let by_session = |site: &Site| site.json(&["list", "--session", "session-3", "--limit", "100", "--json"]);
+    let by_user = |site: &Site| site.json(&["list", "--user", "user-2", "--limit", "100", "--json"]);
+    let by_model = |site: &Site| site.json(&["list", "--model", "m-1", "--limit", "100", "--json"]);
+    let lists = [by_session(&site), by_user(&site), by_model(&site)];
+    assert_eq!(lists.each_ref().map(|list| list["records"].as_array().unwrap().len()), [8, 10, 13]);
+
+    let made = site.json(&["seal", "--json"]);
+    assert_eq!(made["segments"], 2, "one of each ledger");
+    assert_eq!(
+        std::fs::read_dir(site.data.join("wal")).unwrap().count(),
+        1,
+        "what was sealed has left the log"
+    );
+    for (id, before) in ids.iter().zip(&before) {
+        assert_eq!(shown(&site, id), *before);
+    }
+    for (list, again) in lists.iter().zip([by_session(&site), by_user(&site), by_model(&site)]) {
+        assert_eq!(without_level(list), without_level(&again));
+    }
+    assert_eq!(site.raw(&ids[7], "request").len() as u64, before[7]["records"][0]["entry"]["input"]["bytes"]);
+    // Numbers of the ledger go on without a hole, and so does a second segment.
+    let more = traffic(&site, 5);
+    site.json(&["seal", "--json"]);
+    let entries = site.entries();
+    assert!(entries.iter().enumerate().all(|(n, entry)| entry["seq"] == n));
+    shown(&site, &more[4]);
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+}
+
+fn without_level(list: &Value) -> Value {
+    let mut list = list.clone();
+    for record in list["records"].as_array_mut().unwrap() {
+        record["level"] = Value::Null;
+    }
+    list
+}
+
+/// The order of sealing is a contract: whatever step the process dies at, every record is found afterwards, the
+/// ledger verifies, and sealing goes on. Images of the disk are taken at each step of one run.
+#[test]
+fn a_crash_at_any_step_of_sealing_loses_nothing() {
+    let site = Site::new();
+    let ids = traffic(&site, 30);
+    let images = Arc::new(Mutex::new(Vec::new()));
+    let mut config = Config::new(&site.data);
+    let (data, keys, dir) = (site.data.clone(), site.keys.clone(), site.dir.path().to_owned());
+    let taken = images.clone();
+    config.faults = Faults::at(move |step| {
+        let mut taken = taken.lock().unwrap();
+        let image = dir.join(format!("image-{}", taken.len()));
+        copy(&data, &image.join("data"));
+        copy(&keys, &image.join("data.keys"));
+        taken.push((step, image));
+        Ok(())
+    });
+    let collector = Collector::start(config).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(collector.seal()).unwrap();
+    collector.stop().unwrap();
+    let images = images.lock().unwrap();
+    let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();
+    for expected in [
+        "before reading",
+        "after the payloads",
+        "after the entries",
+        "after the manifest",
+        "after a segment",
+        "before the manifests are entered",
+        "after the manifests are entered",
+        "after the manifests are signed",
+        "after open requests are copied",
+        "after the files are removed",
+    ] {
+        assert!(steps.contains(&expected), "no image {expected}: {steps:?}");
+    }
+    for (step, image) in &*images {
+        let collector = Collector::start(Config::new(&image.join("data")))
+            .unwrap_or_else(|error| panic!("{step}: {error}"));
+        let found = |id: &str| {
+            let query = Query { id: Some(id.to_owned()), ..Query::default() };
+            let found = collector.list(&query, 10).unwrap();
+            assert_eq!(found.len(), 1, "{step}: {id}");
+            let payload = collector.payload(&found[0]).unwrap();
+            assert_eq!(payload.matches(&found[0].entry), Some(true), "{step}: {id}");
+        };
+        ids.iter().for_each(|id| found(id));
+        runtime.block_on(collector.seal()).unwrap_or_else(|error| panic!("{step}: {error}"));
+        ids.iter().for_each(|id| found(id));
+        collector.stop().unwrap();
+        let here = Site {
+            dir: tempfile::tempdir().unwrap(),
+            data: image.join("data"),
+            keys: image.join("data.keys"),
+        };
+        let (code, report) = here.verify();
+        assert_eq!(code, 0, "{step}: {report:#}");
+        let entries = here.entries();
+        assert!(entries.iter().enumerate().all(|(n, entry)| entry["seq"] == n), "{step}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            copy(&from, &to)
+        } else {
+            std::fs::copy(from, to).map(drop).unwrap()
+        }
+    }
+}
