@@ -3,6 +3,7 @@
 mod bench;
 mod corpus;
 mod e2e;
+mod interop;
 mod machine;
 mod test;
 mod tidy;
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 cargo xtask test                 everything that must pass before a change lands; installs what it needs
 cargo xtask bench [WHAT]         the table of docs/benchmarks.md: gateway, collector, verify or all
 cargo xtask corpus --data DIR     a data directory full of records that a seed makes
+cargo xtask interop              of the tests: segments read in place by other engines
 cargo xtask kill [N]             the kill -9 test, N times (200)
 cargo xtask e2e [record]         official clients against a real vLLM; installs what it needs
 ";
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
             "test" => test::run(rest),
             "bench" => bench::run(rest),
             "corpus" => corpus::run(rest),
+            "interop" => interop::run(),
             "e2e" => return e2e::run(rest),
             "kill" => test::kill(rest),
             "help" | "--help" | "-h" => {
