@@ -7,7 +7,7 @@
 use crate::bench::report::grouped;
 use indelible_collector::{Collector, Config};
 use indelible_corpus::spool::{Counts, Spool};
-use indelible_corpus::{Corpus, Mix, Options};
+use indelible_corpus::{Call, Corpus, Mix, Options};
 use indelible_record::shipping::Acknowledged;
 use indelible_spool::tail::Batch;
 use std::path::PathBuf;
@@ -70,8 +70,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 
 /// Hands the batches of `spool` to `send`, one after the other, while the next are being made. `send` gives what
 /// the collector acknowledged, which has to be all of the batch.
-pub(crate) fn ship(
-    mut spool: Spool,
+pub(crate) fn ship<C: Iterator<Item = Call> + Send + 'static>(
+    mut spool: Spool<C>,
     mut send: impl FnMut(&Batch, Option<Acknowledged>) -> Result<Acknowledged, String>,
 ) -> Result<Counts, String> {
     let (made, batches) = mpsc::sync_channel::<Batch>(AHEAD);

@@ -3,7 +3,7 @@
 //! The spool is a real one, written by the writer that gateways use and read by the reader that ships theirs. It
 //! lies in memory, and what was handed out is removed.
 
-use crate::{Call, Corpus, Piece};
+use crate::{Call, Piece};
 use indelible_os::durable::Dir;
 use indelible_os::sim::SimDir;
 use indelible_record::event::{End, SourceNotice};
@@ -27,9 +27,9 @@ const FILE_BYTES: u64 = 16 << 20;
 const RESTARTS_AFTER_US: i64 = 2_000_000;
 const VERSION: &str = "corpus";
 
-/// A spool that a corpus is written to and shipped from.
-pub struct Spool {
-    calls: Peekable<Corpus>,
+/// A spool that calls are written to, a [`crate::Corpus`] or what is left of one, and shipped from.
+pub struct Spool<C: Iterator<Item = Call>> {
+    calls: Peekable<C>,
     writer: LogWriter,
     tail: Tail,
     /// What is still to be written of calls that were begun, by time.
@@ -65,9 +65,9 @@ struct Open {
     end: Option<End>,
 }
 
-impl Spool {
+impl<C: Iterator<Item = Call>> Spool<C> {
     /// The spool of `source_id`, encrypted to `key`.
-    pub fn new(corpus: Corpus, source_id: &str, key: SpoolPublicKey) -> Result<Self, LogError> {
+    pub fn new(calls: C, source_id: &str, key: SpoolPublicKey) -> Result<Self, LogError> {
         let dir: Arc<dyn Dir> = Arc::new(SimDir::new());
         let options = Options {
             role: Role::Spool,
@@ -77,7 +77,7 @@ impl Spool {
         };
         let (writer, _) = LogWriter::open(dir.clone(), options, |_, _, _| Ok(()), || 0)?;
         let mut spool = Self {
-            calls: corpus.peekable(),
+            calls: calls.peekable(),
             writer,
             tail: Tail::new(dir, Role::Spool.extension(), 0),
             due: BinaryHeap::new(),
