@@ -116,6 +116,13 @@ pub(crate) enum Command {
     /// Sealing happens by itself: after an hour, by size, at the end of a day. This is for backups and tests.
     #[cfg(feature = "collector")]
     Seal,
+    /// What is wrong with a data directory and what can be done about it
+    ///
+    /// Names what `verify` finds, and what stands in the way of a start. With --repair makes again what is made of
+    /// other files: indexes of segments. Exit code 0: nothing is wrong, or all of it was repaired; 1: something is;
+    /// 2: could not tell.
+    #[cfg(feature = "collector")]
+    Doctor(Doctor),
     /// What a call costs, by which rule, and how that comes about
     #[cfg(feature = "collector")]
     Price(Price),
@@ -348,6 +355,13 @@ pub(crate) struct Price {
     /// What there are prices for; with --provider, the models
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Make again what can be made of other files
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Args)]

@@ -10,6 +10,8 @@ mod collector;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "collector")]
+mod doctor;
 mod failure;
 #[cfg(feature = "gateway")]
 mod gateway;
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Seal => seal::run(&cli.common),
+        #[cfg(feature = "collector")]
+        Command::Doctor(ref arguments) => doctor::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Price(ref arguments) => prices::run(&cli.common, arguments),
         Command::Key(ref arguments) => key::run(&cli.common, arguments),

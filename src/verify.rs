@@ -49,7 +49,8 @@ pub(crate) fn check_and_print(common: &Common) -> Result<Verdict, Failure> {
     Ok(report.verdict)
 }
 
-fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failure> {
+/// What to check against: public keys and the head, from the key directory and from arguments.
+pub(crate) fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failure> {
     let mut trust =
         Trust { keys: KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?, head: Vec::new() };
     for text in &arguments.key {
@@ -101,7 +102,8 @@ fn print(report: &Report, data: &std::path::Path, seconds: f64) {
     println!("{verdict}: {} ({} bytes in {seconds:.2} s{running})", data.display(), report.bytes);
 }
 
-fn line(finding: &Finding) -> String {
+/// A finding in one line.
+pub(crate) fn line(finding: &Finding) -> String {
     let mut text = finding.verdict.as_str().to_uppercase();
     if let Some(ledger) = &finding.ledger {
         text.push_str(&format!(": ledger {ledger}"));
@@ -141,7 +143,7 @@ fn as_json(report: &Report) -> serde_json::Value {
     })
 }
 
-fn progress_bar(common: &Common) -> ProgressBar {
+pub(crate) fn progress_bar(common: &Common) -> ProgressBar {
     if common.json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -83,6 +83,10 @@ fn no_kill_loses_or_doubles_a_record() {
     let mut seed = number("INDELIBLE_KILL_SEED", 20_261_122);
     let model = ModelServer::start();
     let machines = TwoMachines::new(&model.url);
+    // Segments are made as often as can be: kills meet every step of that, too.
+    let config = std::fs::read_to_string(&machines.config).unwrap();
+    let sealing = "[collector]\nseal_after_s = 0\nseal_min_bytes = 0";
+    std::fs::write(&machines.config, config.replace("[collector]", sealing)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut collector = machines.start_collector();
     let mut gateway = machines.start_gateway();
@@ -164,5 +168,12 @@ fn no_kill_loses_or_doubles_a_record() {
         let count = by_request.get(request_id.as_str()).or_else(|| by_request.get(hashed.as_str()));
         assert_eq!(count, Some(&1), "the model server saw request {request_id} ({test_id})");
     }
-    println!("{kills} kills: {} answers acknowledged, {} entries", acknowledged.len(), entries.len());
+    let segments = std::fs::read_dir(machines.site.data.join("segments/tenant=default")).unwrap();
+    let segments: usize = segments.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count()).sum();
+    assert!(segments > 0, "something was sealed");
+    println!(
+        "{kills} kills: {} answers acknowledged, {} entries, {segments} segments",
+        acknowledged.len(),
+        entries.len()
+    );
 }

@@ -149,6 +149,144 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     }
 }
 
+/// No room, or another failure of the disk, while a segment is made: the log keeps everything, and the next try
+/// makes the segment.
+#[test]
+fn a_disk_that_fails_while_sealing_costs_nothing() {
+    let site = Site::new();
+    let ids = traffic(&site, 12);
+    let steps = [
+        "before reading",
+        "after the payloads",
+        "after the entries",
+        "after the manifest",
+        "after a segment",
+    ];
+    for failing in steps {
+        let mut config = Config::new(&site.data);
+        config.faults =
+            Faults::at(
+                move |step| {
+                    if step == failing { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+                },
+            );
+        let collector = Collector::start(config).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // What was sealed by the last of these stays sealed.
+        let outcome = runtime.block_on(collector.seal());
+        assert!(outcome.is_err() || failing == "after a segment", "{failing}");
+        for id in &ids {
+            let found = collector.list(&Query { id: Some(id.clone()), ..Query::default() }, 10).unwrap();
+            assert_eq!(found.len(), 1, "{failing}");
+            assert_eq!(
+                collector.payload(&found[0]).unwrap().matches(&found[0].entry),
+                Some(true),
+                "{failing}"
+            );
+        }
+        let left = std::fs::read_dir(site.data.join("segments/staging")).map_or(0, |names| names.count());
+        assert_eq!(left, 0, "{failing}: what was begun takes room that is missing");
+        collector.stop().unwrap();
+        assert_eq!(site.verify().0, 0, "{failing}: {:#}", site.verify().1);
+    }
+    site.json(&["seal", "--json"]);
+    assert_eq!(site.verify().0, 0);
+    ids.iter().for_each(|id| drop(shown(&site, id)));
+}
+
+/// A request that is open while the log is sealed keeps its frames: they are copied forward, and its record is whole.
+#[test]
+fn a_request_that_is_open_while_the_log_is_sealed_is_recorded_whole() {
+    let site = Site::new();
+    let (said, hear) = std::sync::mpsc::sync_channel::<()>(0);
+    let hear = Arc::new(Mutex::new(hear));
+    let upstream = RawServer::start(move |stream| {
+        use std::io::Write as _;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(b"data: {\"one\":1}\n\n");
+        let _ = hear.lock().unwrap().recv();
+        let _ = stream.write_all(b"data: [DONE]\n\n");
+    });
+    let mut up = site.up(&upstream.url, &[]);
+    let listen = up.listen;
+    let client = std::thread::spawn(move || {
+        let json = [("Content-Type", "application/json")];
+        request(listen, &message("POST", "/v1/chat/completions", &json, br#"{"model":"m","stream":true}"#))
+    });
+    wait_until("the request to be at the model server", || upstream.requests().len() == 1);
+    // Its frames are shipped within a second; each seal then puts them into a file that is to go.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    for _ in 0..3 {
+        site.json(&["seal", "--json"]);
+    }
+    let files: Vec<_> =
+        std::fs::read_dir(site.data.join("wal")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!files.iter().any(|name| name == "00000001.wal"), "the first file has gone: {files:?}");
+    said.send(()).unwrap();
+    let got = client.join().unwrap();
+    let record = site.record(got.event_id());
+    assert_eq!(record["entry"]["status"], "completed");
+    assert_eq!(record["payload"]["matches_commitments"], true);
+    assert_eq!(text(&site.raw(got.event_id(), "response")), "data: {\"one\":1}\n\ndata: [DONE]\n\n");
+    assert_eq!(up.stop(), 0);
+    site.json(&["seal", "--json"]);
+    assert_eq!(text(&site.raw(got.event_id(), "response")), "data: {\"one\":1}\n\ndata: [DONE]\n\n");
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+}
+
+/// Damage to any file of a segment is named; an index that is gone or wrong hides nothing, and is made again.
+#[test]
+fn a_damaged_or_missing_file_of_a_segment_is_named() {
+    let site = Site::new();
+    let ids = traffic(&site, 10);
+    site.json(&["seal", "--json"]);
+    let day = std::fs::read_dir(site.data.join("segments/tenant=default")).unwrap().next().unwrap().unwrap();
+    let segment = day.path().join("0000000000000000");
+    for name in ["entries.parquet", "payload.frames", "ids.idx", "segment.json"] {
+        let path = segment.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 9, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x20;
+            std::fs::write(&path, bytes).unwrap();
+            let (code, report) = site.verify();
+            assert_eq!(code, 1, "{name}, byte {at}: {report:#}");
+            assert!(report.to_string().contains(name), "{name}, byte {at}: {report:#}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(site.verify().0, 1, "{name} is missing: {:#}", site.verify().1);
+        match name {
+            "segment.json" => assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4)),
+            "entries.parquet" => {
+                let output = site.run(&["show", &ids[3]]);
+                assert!(!output.status.success() && text(&output.stderr).contains("tenant=default"));
+            }
+            "payload.frames" => {
+                let record = site.json(&["show", &ids[3], "--json"])["records"][0].clone();
+                assert!(
+                    record["payload"]["unreadable"].as_str().unwrap().contains("payload.frames"),
+                    "{record:#}"
+                );
+            }
+            _ => drop(shown(&site, &ids[3])),
+        }
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(site.verify().0, 0);
+    }
+    std::fs::write(segment.join("ids.idx"), b"nothing").unwrap();
+    shown(&site, &ids[3]);
+    let output = site.run(&["doctor"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("ids.idx"));
+    assert_eq!(site.run(&["doctor", "--repair"]).status.code(), Some(0));
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+    // A whole segment that is gone is not passed over in silence.
+    std::fs::rename(&segment, site.dir.path().join("elsewhere")).unwrap();
+    assert_eq!(site.verify().0, 1);
+    assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4));
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -23,12 +23,35 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     offline_verifier_is_small()?;
     machine::run("cargo", &["test", "--workspace"], &[])?;
     interop::run()?;
-    if machine::is_there("cargo-deny") {
-        machine::run("cargo", &["deny", "check", "bans", "licenses", "sources"], &[])?;
-    } else {
-        eprintln!("\nskipped: cargo deny, because cargo-deny is not installed");
+    fuzz_targets_build()?;
+    dependencies()
+}
+
+/// Licences, bans and sources, and known weaknesses where their database can be had.
+fn dependencies() -> Result<(), String> {
+    if !machine::is_there("cargo-deny") {
+        eprintln!(
+            "\nskipped: cargo deny, because cargo-deny is not installed (cargo install cargo-deny --locked)"
+        );
+        return Ok(());
     }
-    Ok(())
+    machine::run("cargo", &["deny", "check", "bans", "licenses", "sources"], &[])?;
+    if machine::run("cargo", &["deny", "fetch", "db"], &[]).is_err() {
+        eprintln!("\nskipped: cargo deny check advisories, because their database cannot be fetched");
+        return Ok(());
+    }
+    machine::run("cargo", &["deny", "check", "advisories"], &[])
+}
+
+/// Fuzz targets are built by a nightly compiler when they are run; that they still fit is known before.
+fn fuzz_targets_build() -> Result<(), String> {
+    machine::need("c++", "g++")?;
+    if component("rustfmt") {
+        machine::run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;
+    }
+    let check =
+        ["check", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--target-dir", "target/fuzz/check"];
+    machine::run("cargo", &check, &[("RUSTFLAGS", "--cfg fuzzing -D warnings")])
 }
 
 /// `cargo xtask kill [N]`: the long form of the kill test.

@@ -82,7 +82,8 @@ pub struct Collector {
     in_flight: Semaphore,
     cost_outcomes: Arc<Outcomes>,
     store: Arc<Store>,
-    seal: mpsc::SyncSender<seal::Request>,
+    /// Gone once it stops: the sealer ends at once.
+    seal: Mutex<Option<mpsc::SyncSender<seal::Request>>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
     stopping: Arc<AtomicBool>,
 }
@@ -160,7 +161,7 @@ impl Collector {
             in_flight,
             cost_outcomes,
             store,
-            seal,
+            seal: Mutex::new(Some(seal)),
             sealer,
             stopping,
         })
@@ -287,10 +288,13 @@ impl Collector {
     pub async fn seal(&self) -> Result<usize, CollectorError> {
         let stopped = || CollectorError::Stopped("it is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.seal.try_send(reply).map_err(|error| match error {
+        let requests =
+            self.seal.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(stopped)?;
+        requests.try_send(reply).map_err(|error| match error {
             mpsc::TrySendError::Full(_) => CollectorError::Unfit("sealing was asked for already".to_owned()),
             mpsc::TrySendError::Disconnected(_) => stopped(),
         })?;
+        drop(requests);
         answer.await.map_err(|_| stopped())?
     }
 
@@ -325,6 +329,7 @@ impl Collector {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         self.stopping.store(true, Ordering::Relaxed);
+        self.seal.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A full queue is being served: wait for a place in it.
         let _ = self.commands.send(Command::Stop);

@@ -11,6 +11,7 @@
 //! * [`head`], [`checkpoint`]: the commit point, and what is signed there
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
+//! * [`repair`]: what is made of other files, made again
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
@@ -27,6 +28,7 @@ pub mod pricing;
 pub mod query;
 pub mod read;
 pub mod receive;
+pub mod repair;
 pub mod seal;
 pub mod sequencer;
 pub mod state;

@@ -130,7 +130,8 @@ pub fn open_batch(bytes: &[u8], keys: &[SpoolPrivateKey], peer: Option<&str>) ->
     while !rest.is_empty() {
         let (found, len) =
             frame::parse(rest, &header.file_id).map_err(|error| malformed(format!("frame: {error:?}")))?;
-        if frames.last().is_some_and(|last| last.seq + 1 != found.seq) || found.seq < header.first_seq {
+        let follows = frames.last().is_none_or(|last| last.seq.checked_add(1) == Some(found.seq));
+        if !follows || found.seq < header.first_seq {
             return Err(malformed("frames are not consecutive"));
         }
         let (event_id, plain) = open_frame(&cipher, &rest[..FRAME_HEADER_BYTES], found)?;

@@ -250,6 +250,7 @@ impl Sequencer {
     }
 
     fn stop(mut self) -> Result<(), CollectorError> {
+        self.finish_sealing()?;
         self.commit()?;
         self.checkpoint()?;
         self.wal.close()?;

@@ -23,6 +23,9 @@ pub mod config;
 mod dialect;
 mod drain;
 pub mod exchange;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod headers;
 mod hop;

@@ -61,6 +61,12 @@ impl Asking {
     }
 }
 
+/// A request body that asks for usage, of one that leaves it open.
+#[cfg(fuzzing)]
+pub(crate) fn edited(body: &[u8]) -> Option<Vec<u8>> {
+    ask::edit(body).map(|edit| edit.apply(body))
+}
+
 /// What takes the event out of an answer with this head, and a head that fits what is left.
 pub(crate) fn strip(status: StatusCode, headers: &mut HeaderMap) -> Option<Box<Strip>> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());

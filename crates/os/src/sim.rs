@@ -27,6 +27,8 @@ struct State {
     sync_fails: bool,
     /// Changes that the process still gets to make before it is killed.
     fuse: Option<u64>,
+    /// Changes that work before one fails.
+    fault: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -54,6 +56,16 @@ impl SimDir {
     /// Kills the process after `changes` more changes: every later one fails and changes nothing.
     pub fn set_fuse(&self, changes: Option<u64>) {
         lock(&self.state).fuse = changes;
+    }
+
+    /// Makes one change fail, after `changes` that work; those behind it work again.
+    pub fn set_fault(&self, changes: Option<u64>) {
+        lock(&self.state).fault = changes;
+    }
+
+    /// Whether the change that [`SimDir::set_fault`] asked for has failed, or none was asked for.
+    pub fn fault_is_over(&self) -> bool {
+        lock(&self.state).fault.is_none()
     }
 
     /// The directory as the machine finds it after losing power now. `survives(file, sector)` decides
@@ -95,6 +107,14 @@ impl SimDir {
 
 impl State {
     fn spend(&mut self) -> io::Result<()> {
+        match &mut self.fault {
+            Some(0) => {
+                self.fault = None;
+                return Err(io::Error::other("simulated fault"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         match &mut self.fuse {
             Some(0) => Err(io::Error::other("simulated kill")),
             Some(left) => {

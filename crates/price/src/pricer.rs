@@ -14,6 +14,7 @@ use crate::{NoCost, builtin};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Most combinations of provider, route and model that are remembered; then all are found anew. Clients choose
@@ -246,10 +247,12 @@ impl Pricer {
         }
         self.key.clear();
         for part in [call.provider, call.route, models[0], models[1]] {
-            // An absent part differs from an empty one.
-            self.key.push(if part.is_some() { '\u{1}' } else { '\u{2}' });
-            self.key.push_str(part.unwrap_or_default());
-            self.key.push('\0');
+            // With its length, no part can pass for the end of another; an absent one differs from an empty one.
+            // Writing to a string does not fail.
+            let _ = match part {
+                Some(part) => write!(self.key, "{}:{part}", part.len()),
+                None => write!(self.key, "-"),
+            };
         }
         if !self.remembered.contains_key(self.key.as_str()) {
             if self.remembered.len() >= REMEMBERED_MAX {

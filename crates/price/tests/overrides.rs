@@ -51,6 +51,19 @@ fn provider_and_route_narrow_an_override() {
     assert_eq!(of(None, None), "any");
 }
 
+/// Clients choose names of models, and may put any character into them.
+#[test]
+fn what_is_remembered_of_one_call_prices_no_other() {
+    let mut pricer = pricer(vec![spec("ours", "c", "1")]);
+    let mut of = |returned: &str, asked: &str| {
+        taken(&mut pricer, &Call { model_returned: Some(returned), model: Some(asked), ..million() })
+    };
+    for between in ["\0\u{1}", "\0", ":", "1:"] {
+        assert_eq!(of(&format!("a{between}b"), "c"), Ok("ours".to_owned()));
+        assert_eq!(of("a", &format!("b{between}c")), Err(NoCost::NoProvider));
+    }
+}
+
 #[test]
 fn the_first_in_force_is_taken() {
     let dated = |name, from: Option<&str>, until: Option<&str>| OverrideSpec {

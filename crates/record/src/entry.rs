@@ -14,6 +14,9 @@ pub const VERSION: u32 = 1;
 /// Largest entry: what fits a tlog-tiles entry bundle (65,535 bytes) with room to spare.
 pub const ENTRY_MAX_BYTES: usize = 60 << 10;
 
+/// What a character beyond U+FFFF begins with in UTF-8, and nothing else does (RFC 3629 §3).
+const BEYOND_BMP: u8 = 0xF0;
+
 /// Event types that this version makes. The set is open: a reader takes any.
 pub mod event_type {
     /// The first entry of a ledger: its identity and keys.
@@ -277,7 +280,13 @@ pub enum NotAnEntry {
 impl Entry {
     /// The entry's canonical bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, NotAnEntry> {
-        let bytes = serde_json::to_vec(self).map_err(|error| NotAnEntry::Shape(error.to_string()))?;
+        let shape = |error: serde_json::Error| NotAnEntry::Shape(error.to_string());
+        let mut bytes = serde_json::to_vec(self).map_err(shape)?;
+        // Names in maps stand in the order of their UTF-8 here, and RFC 8785 wants that of their UTF-16, which is
+        // another only beyond U+FFFF.
+        if bytes.iter().any(|byte| *byte >= BEYOND_BMP) {
+            bytes = canonical::to_vec(&serde_json::to_value(self).map_err(shape)?)?;
+        }
         if bytes.len() > ENTRY_MAX_BYTES {
             return Err(NotAnEntry::TooLarge(bytes.len()));
         }
@@ -377,6 +386,13 @@ mod tests {
         assert_eq!(Entry::parse(&bytes).unwrap(), full());
         let bare = Entry { v: VERSION, ..Entry::default() };
         assert_eq!(Entry::parse(&bare.to_bytes().unwrap()).unwrap(), bare);
+    }
+
+    #[test]
+    fn names_beyond_the_basic_plane_stand_in_canonical_order_too() {
+        let detail = serde_json::from_str("{\"\u{ff5e}\":1,\"\u{1f980}\":2}").unwrap();
+        let entry = Entry { detail: Some(detail), v: VERSION, ..Entry::default() };
+        assert_eq!(Entry::parse(&entry.to_bytes().unwrap()), Ok(entry));
     }
 
     #[test]

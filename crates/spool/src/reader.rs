@@ -192,7 +192,8 @@ impl FileReader {
             ));
         }
         if !kind.is_control() {
-            self.next_seq += 1;
+            let full = || LogError::damaged(&self.name, self.offset(), "no sequence number is left");
+            self.next_seq = self.next_seq.checked_add(1).ok_or_else(full)?;
         }
         Ok(Some(Frame { kind, seq, body: &self.buffer[body] }))
     }
@@ -359,5 +360,28 @@ fn all_zero(file: &dyn LogFile, name: &str, from: u64) -> Result<bool, LogError>
             return Ok(true);
         }
         at += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Role, encode_header};
+    use indelible_os::sim::SimDir;
+    use uuid::Uuid;
+
+    /// Nobody counts that far; a damaged or forged file may say so.
+    #[test]
+    fn a_file_that_begins_at_the_last_number_is_damaged_and_stops_nobody() {
+        let (file_id, log_id) = ([1; 16], Uuid::nil());
+        let header =
+            FileHeader { role: Role::Wal, file_no: 1, file_id, log_id, first_seq: u64::MAX, ext: Vec::new() };
+        let frame = encode_header(Kind::Taken, u64::MAX, 0, &file_id);
+        let bytes = [&header.encode()[..], &frame, &crc32c::crc32c(b"").to_le_bytes()].concat();
+        let dir = SimDir::new();
+        dir.create("00000001.wal").unwrap();
+        dir.tamper("00000001.wal", |file| *file = bytes);
+        let mut reader = FileReader::open(&dir, "00000001.wal").unwrap().unwrap();
+        assert!(matches!(reader.next_frame(), Err(LogError::Damaged { .. })));
     }
 }

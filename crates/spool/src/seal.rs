@@ -180,6 +180,23 @@ impl FileCipher {
         Ok(array_at(tag.as_ref(), 0))
     }
 
+    /// A whole frame of the file, as a source writes it: for fuzz targets, which send what no source would.
+    #[cfg(fuzzing)]
+    pub fn sealed_frame(
+        &self,
+        kind: crate::frame::Kind,
+        seq: u64,
+        file_id: &[u8; 16],
+        event_id: [u8; CLEAR_BYTES],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, LogError> {
+        let header = crate::frame::encode_header(kind, seq, plain.len() + SEAL_OVERHEAD_BYTES, file_id);
+        let mut body = [&event_id, plain].concat();
+        let tag = self.seal(seq, &header, &mut body)?;
+        body.extend_from_slice(&tag);
+        Ok([&header[..], &body, &crc32c::crc32c(&body).to_le_bytes()].concat())
+    }
+
     /// Decrypts a frame body: the event id and the plaintext.
     pub fn open(
         &self,

@@ -245,6 +245,48 @@ fn a_failed_fdatasync_poisons_the_log_and_is_never_retried() {
     assert!(log.stop().is_err());
 }
 
+/// One call fails and the next ones work, at any place in appending, rotating and syncing. Whoever is not told that
+/// the log is over relies on it to go on: one that had lost its file refused everybody, and nobody restarted it.
+#[test]
+fn a_log_either_says_that_it_is_over_or_goes_on() {
+    let (mut over, mut gone_on) = (0, 0);
+    for calls in 0.. {
+        let dir = SimDir::new();
+        let (mut writer, ..) = open(&dir).unwrap();
+        writer.begin_file().unwrap();
+        dir.set_fault(Some(calls));
+        let mut written = Vec::new();
+        let mut outcome = Ok(());
+        while outcome.is_ok() && written.len() < 50 {
+            let body = body(written.len() as u64, 3000);
+            outcome = writer.append(Kind::Taken, &[&body], Claim::Admit).map(|_| written.push(body));
+            outcome = outcome.and_then(|()| {
+                if written.len() % 7 == 0 { writer.sync().map(|_| ()) } else { writer.flush() }
+            });
+        }
+        if !dir.fault_is_over() {
+            break;
+        }
+        match outcome {
+            Ok(()) => {}
+            Err(LogError::Poisoned(_)) => {
+                over += 1;
+                continue;
+            }
+            Err(error) => {
+                gone_on += 1;
+                written.push(body(99, 3000));
+                let again = writer.append(Kind::Taken, &[&body(99, 3000)], Claim::Admit);
+                assert!(again.is_ok(), "call {calls} failed ({error}), and then {again:?}");
+            }
+        }
+        writer.sync().unwrap();
+        drop(writer);
+        assert_eq!(open(&dir.power_cut(|_, _| false)).unwrap().2, written, "call {calls}");
+    }
+    assert!(over > 5 && gone_on > 5, "over {over} times, gone on {gone_on} times");
+}
+
 /// A disk that stops at any of the calls of appending, rotating and syncing: whoever waits is told, and what was
 /// said to be on it is there.
 #[test]

@@ -1,7 +1,9 @@
 //! What follows sealing: the manifests are entered and signed, and the files that they replace may go.
 
 use super::*;
-use indelible_spool::wal::Record;
+
+/// Frames of one open request that are copied; a request with more keeps its files until it ends.
+const COPIED_FRAMES_MAX: usize = 1024;
 
 impl Sequencer {
     /// Begins a new file. The inner error is one that can be waited out.
@@ -93,6 +95,9 @@ impl Sequencer {
     fn copy_forward(&mut self, file_no: u64) -> Result<(), CollectorError> {
         for (incarnation, event_id) in self.state.open_before(file_no) {
             let Some(open) = self.state.open_request(incarnation, event_id) else { continue };
+            if open.refs.len() > COPIED_FRAMES_MAX {
+                continue;
+            }
             let refs = open.refs.clone();
             let vault = self.vault.clone();
             let mut parts = Parts::new(self.store.view(), &vault);

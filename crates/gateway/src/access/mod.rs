@@ -28,6 +28,8 @@ pub use keys::{ApiKey, ApiKeys, KeyHash};
 pub use limits::Limits;
 pub use routes::{ModelPattern, RouteTable};
 
+#[cfg(fuzzing)]
+pub(crate) use credential::{clean_target, put_in_place};
 pub(crate) use denied::Denied;
 
 use crate::config::{Config, Route};

@@ -60,6 +60,8 @@ pub(super) struct Decoder {
 struct Layer {
     codec: Codec,
     buffer: Box<[u8]>,
+    /// Nothing more is coded: what follows is no part of the body, wherever it is cut.
+    ended: bool,
 }
 
 enum Codec {
@@ -138,7 +140,7 @@ fn run(
         return Ok(());
     };
     let mut piece = piece;
-    loop {
+    while !layer.ended {
         let step = layer.codec.step(piece, &mut layer.buffer);
         let Some(rest) = left.checked_sub(step.made as u64) else { return Err(Unread::DecodedTooLarge) };
         *left = rest;
@@ -148,13 +150,14 @@ fn run(
         piece = &piece[step.taken..];
         match step.outcome {
             Outcome::Broken => return Err(Unread::BrokenCoding),
-            Outcome::Ended => return Ok(()),
+            Outcome::Ended => layer.ended = true,
             // What fills the buffer may have left something behind.
             Outcome::GoesOn if piece.is_empty() && step.made < layer.buffer.len() => return Ok(()),
             Outcome::GoesOn if step.taken == 0 && step.made == 0 => return Ok(()),
             Outcome::GoesOn => {}
         }
     }
+    Ok(())
 }
 
 impl Layer {
@@ -171,7 +174,7 @@ impl Layer {
             "zstd" => Codec::Zstd(zstd_decoder().ok()?),
             _ => return None,
         };
-        Some(Self { codec, buffer: vec![0; STEP_BYTES].into_boxed_slice() })
+        Some(Self { codec, buffer: vec![0; STEP_BYTES].into_boxed_slice(), ended: false })
     }
 }
 
