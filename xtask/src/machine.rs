@@ -46,3 +46,13 @@ pub(crate) fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)
         .map_err(|error| format!("{shown}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
 }
+
+/// Runs a command of this program in a release build of it: what is measured, or makes gigabytes, is in here.
+pub(crate) fn again_optimised(command: &str, arguments: &[String]) -> Result<(), String> {
+    let status = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "--package", "xtask", "--", command])
+        .args(arguments)
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command} failed")) }
+}

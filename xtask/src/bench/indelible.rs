@@ -104,6 +104,25 @@ impl Site {
         self.dir.join("data")
     }
 
+    /// Where its sealed segments lie.
+    pub(crate) fn segments(&self) -> PathBuf {
+        self.data().join("segments")
+    }
+
+    /// The token that whoever may read the running collector's data directory calls it with.
+    pub(crate) fn token(&self) -> Outcome<String> {
+        let path = self.data().join("run/operator.token");
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Seals everything that is recorded, through the collector if it runs.
+    pub(crate) fn seal(&self) -> Outcome<()> {
+        let mut command = self.command(&[]);
+        command.args(["seal", "--json", "--data"]).arg(self.data()).arg("--keys").arg(self.keys());
+        process::output("indelible seal", &mut command).map(drop)
+    }
+
     fn keys(&self) -> PathBuf {
         self.dir.join("data.keys")
     }

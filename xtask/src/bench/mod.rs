@@ -2,6 +2,7 @@
 //!
 //! * `gateway`: requests a second, latency, CPU and memory against no proxy at all and against other proxies
 //! * `collector`: events a second against PostgreSQL with a hash-chain trigger, and against a bare loop
+//! * `store`: segments against DuckDB, ClickHouse and PostgreSQL, on a corpus of its own; measured apart
 //! * `verify`: `indelible verify` against `openssl dgst` over the same bytes
 //! * `peers`, `indelible`: what it is measured beside, and our own servers, as processes
 //! * `machine`, `process`, `report`: what was measured on, with, and how it is said
@@ -15,7 +16,8 @@ mod indelible;
 mod machine;
 mod peers;
 pub(crate) mod process;
-mod report;
+pub(crate) mod report;
+mod store;
 mod verify;
 
 use machine::Machine;
@@ -29,9 +31,13 @@ pub(crate) type Outcome<T> = Result<T, String>;
 
 const USAGE: &str = "\
 usage: cargo xtask bench [gateway|collector|verify|all] [--quick|--short] [--write]
+       cargo xtask bench store [--records N] [--quick] [--write]
        cargo xtask bench peers
 
-  peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers
+  peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers; and DuckDB
+            and chdb into one
+  store     not part of all. A million records take about ten minutes and 8 GB, ten million 80 GB
+  --records how many records the store is filled with (1000000)
   --short   fewer and shorter rounds, in nine minutes
   --quick   one short round of everything, in four minutes; for trying the bench, not for numbers
   --write   also put the tables into docs/benchmarks.md
@@ -45,6 +51,8 @@ enum Part {
     Collector,
     Verify,
     All,
+    /// The store, on this many records.
+    Store(u64),
     /// Nothing: only to install what it is measured beside.
     Peers,
 }
@@ -126,7 +134,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         return peers::prepare(&workspace()?);
     }
     if cfg!(debug_assertions) {
-        return again_optimised(args);
+        return crate::machine::again_optimised("bench", args);
     }
     let bench = Bench::prepare(effort)?;
     let machine = Machine::look(bench.dir())?;
@@ -137,7 +145,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         report.sections.push(section);
         sites.extend(site);
     }
-    if part != Part::Gateway {
+    if let Part::Store(records) = part {
+        report.sections.extend(store::measure(&bench, records)?);
+    }
+    if matches!(part, Part::Collector | Part::Verify | Part::All) {
         let (section, site) = collector::measure(&bench, part != Part::Verify)?;
         if part != Part::Verify {
             report.sections.push(section);
@@ -154,24 +165,24 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     report.sections.insert(0, machine.section(bench.dir(), &command, seconds)?);
     println!("{}", report.to_markdown());
     if write {
-        report.write(&bench.root.join("docs/benchmarks.md"))?;
+        let marks = if matches!(part, Part::Store(_)) { report::STORE_MARKS } else { report::MARKS };
+        report.write(&bench.root.join("docs/benchmarks.md"), marks)?;
     }
     Ok(())
-}
-
-/// Runs the bench in a release build of itself: the peer loops and the client of the collector are in here.
-fn again_optimised(args: &[String]) -> Result<(), String> {
-    let mut command = Command::new("cargo");
-    command.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]).args(args);
-    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err("the bench failed".to_owned()) }
 }
 
 /// `None`: help was asked for.
 fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
     let (mut part, mut effort, mut quick, mut write) = (Part::All, FULL, false, false);
-    for arg in args {
+    let mut args = args.iter();
+    let mut records = None;
+    while let Some(arg) = args.next() {
         match arg.as_str() {
+            "--records" => {
+                let count = args.next().and_then(|count| count.parse().ok());
+                records = Some(count.ok_or_else(|| format!("--records needs a number\n\n{USAGE}"))?);
+            }
+            "store" => part = Part::Store(0),
             "gateway" => part = Part::Gateway,
             "collector" => part = Part::Collector,
             "verify" => part = Part::Verify,
@@ -184,6 +195,13 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
             other => return Err(format!("{other:?} is not known here\n\n{USAGE}")),
         }
     }
+    part = match (part, records) {
+        (Part::Store(_), records) => {
+            Part::Store(records.unwrap_or(if quick { store::QUICK_RECORDS } else { store::RECORDS }))
+        }
+        (_, Some(_)) => return Err(format!("--records is for the store\n\n{USAGE}")),
+        (other, None) => other,
+    };
     if quick && write {
         return Err("--quick is not for numbers that are kept: leave out --write".to_owned());
     }

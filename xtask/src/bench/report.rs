@@ -4,9 +4,11 @@ use super::Outcome;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// What stands between these in `docs/benchmarks.md` is replaced by `--write`.
-const MARK_BEGIN: &str = "<!-- cargo xtask bench: begin -->";
-const MARK_END: &str = "<!-- cargo xtask bench: end -->";
+/// What stands between these in `docs/benchmarks.md` is replaced by `--write`: of the gateway, the collector and
+/// `verify`, and of the store, which is measured apart.
+pub(crate) const MARKS: [&str; 2] = ["<!-- cargo xtask bench: begin -->", "<!-- cargo xtask bench: end -->"];
+pub(crate) const STORE_MARKS: [&str; 2] =
+    ["<!-- cargo xtask bench store: begin -->", "<!-- cargo xtask bench store: end -->"];
 
 /// Everything that one run found.
 #[derive(Default)]
@@ -111,12 +113,12 @@ impl Report {
     }
 
     /// Replaces what stands between the marks in `page`.
-    pub(crate) fn write(&self, page: &Path) -> Outcome<()> {
+    pub(crate) fn write(&self, page: &Path, [begin, end]: [&str; 2]) -> Outcome<()> {
         let fail = |what: &dyn std::fmt::Display| format!("{}: {what}", page.display());
         let old = std::fs::read_to_string(page).map_err(|error| fail(&error))?;
-        let (before, rest) = old.split_once(MARK_BEGIN).ok_or_else(|| fail(&"the begin mark is missing"))?;
-        let (_, after) = rest.split_once(MARK_END).ok_or_else(|| fail(&"the end mark is missing"))?;
-        let new = format!("{before}{MARK_BEGIN}\n\n{}\n{MARK_END}{after}", self.to_markdown());
+        let (before, rest) = old.split_once(begin).ok_or_else(|| fail(&"the begin mark is missing"))?;
+        let (_, after) = rest.split_once(end).ok_or_else(|| fail(&"the end mark is missing"))?;
+        let new = format!("{before}{begin}\n\n{}\n{end}{after}", self.to_markdown());
         std::fs::write(page, new).map_err(|error| fail(&error))
     }
 }

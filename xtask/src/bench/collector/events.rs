@@ -124,7 +124,8 @@ pub(super) fn fill_spool(site: &Site, path: &Path, events: &Events) -> Outcome<V
     Ok(batches)
 }
 
-fn spool_key(site: &Site) -> Outcome<SpoolPublicKey> {
+/// The key that the collector gave its source.
+pub(crate) fn spool_key(site: &Site) -> Outcome<SpoolPublicKey> {
     let path = site.handed_over("collector-spool.pub");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let key = from_hex(text.trim()).ok_or_else(|| format!("{}: not a key", path.display()))?;
@@ -208,8 +209,8 @@ fn random<const N: usize>() -> Outcome<[u8; N]> {
     Ok(bytes)
 }
 
-/// Posts all batches, one at a time, and waits for the last acknowledgement.
-pub(super) fn ship(site: &Site, collector: &Process, batches: &[Batch]) -> Outcome<Shipped> {
+/// The way that a gateway's batches take: HTTP/2 over mutual TLS.
+pub(crate) fn link(site: &Site) -> Outcome<HttpLink> {
     let identity = Identity {
         cert: site.handed_over(&format!("{SOURCE}.pem")),
         key: site.handed_over(&format!("{SOURCE}.key")),
@@ -222,7 +223,12 @@ pub(super) fn ship(site: &Site, collector: &Process, batches: &[Batch]) -> Outco
         http2_only: true,
     };
     let client = client::build(&settings).map_err(|error| error.to_string())?;
-    let link = HttpLink::new(client, &site.url())?;
+    HttpLink::new(client, &site.url())
+}
+
+/// Posts all batches, one at a time, and waits for the last acknowledgement.
+pub(super) fn ship(site: &Site, collector: &Process, batches: &[Batch]) -> Outcome<Shipped> {
+    let link = link(site)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let bodies: Vec<Vec<u8>> =

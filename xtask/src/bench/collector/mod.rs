@@ -8,10 +8,10 @@
 mod events;
 mod ingest;
 
-pub(crate) use events::prose;
+pub(crate) use events::{link, prose, spool_key};
 
 use super::indelible::{Site, stop_collector};
-use super::peers::{Postgres, ROWS_PER_COMMIT};
+use super::peers::{AUDIT_SCHEMA, Postgres, ROWS_PER_COMMIT};
 use super::process;
 use super::report::{Goal, Section, Table, grouped, mebibytes, median, ratio};
 use super::{Bench, Outcome, say};
@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &Bench, peers: bool) -> Outcome<(Section, Site)> {
     let events = bench.effort.events;
     let site = Site::create(bench, "collector")?;
     let collector = site.start_collector(&[])?;
-    let mut postgres = if peers { Postgres::start(bench)? } else { None };
+    let mut postgres = if peers { Postgres::start(bench, AUDIT_SCHEMA)? } else { None };
     let (mut ours, mut inserted, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..if peers { bench.effort.rounds } else { 1 } {
         if round > 0 && !bench.has_time(bench.effort.until) {

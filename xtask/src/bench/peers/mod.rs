@@ -2,7 +2,8 @@
 //!
 //! * `nginx`, `envoy`: reverse proxies; they capture nothing
 //! * `litellm`, `aegis`: gateways in Python, from virtual environments that `cargo xtask bench peers` makes
-//! * `postgres`: a table with a hash chain, beside the collector
+//! * `postgres`: a table with a hash chain, beside the collector; plain tables, beside the store
+//! * `store`, an environment with DuckDB and chdb, which read the store's own files
 //!
 //! Each runs from a private directory on loopback. One that is not on this machine is named and left out.
 
@@ -17,8 +18,8 @@ pub(crate) use aegis::start as start_aegis;
 pub(crate) use envoy::start as start_envoy;
 pub(crate) use litellm::start as start_litellm;
 pub(crate) use nginx::Nginx;
-pub(crate) use postgres::{Postgres, ROWS_PER_COMMIT};
-pub(crate) use venv::prepare;
+pub(crate) use postgres::{AUDIT_SCHEMA, Postgres, ROWS_PER_COMMIT};
+pub(crate) use venv::{prepare, store_python};
 
 use super::Outcome;
 use super::process::{self, Process};

@@ -1,4 +1,5 @@
-//! PostgreSQL with an append-only table whose hash chain a trigger keeps.
+//! PostgreSQL: with an append-only table whose hash chain a trigger keeps, beside the collector; with plain tables,
+//! beside the store.
 //!
 //! It runs from a private directory on loopback, with its defaults where nothing else is said here.
 
@@ -18,7 +19,7 @@ const POSTGRES_DIR: &str = "/usr/lib/postgresql";
 /// Rows that one INSERT, and so one commit, brings.
 pub(crate) const ROWS_PER_COMMIT: usize = 100;
 
-/// PostgreSQL with one append-only, hash-chained table.
+/// A server of this run's own.
 pub(crate) struct Postgres {
     process: Process,
     port: u16,
@@ -28,7 +29,7 @@ pub(crate) struct Postgres {
 }
 
 /// What keeps such a table append-only and chained: `sha256(hash of the row before ‖ this row)`.
-const SCHEMA: &str = "
+pub(crate) const AUDIT_SCHEMA: &str = "
 CREATE TABLE audit (
   seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -61,8 +62,8 @@ FROM (SELECT prev, lag(hash, 1, '\\x00'::bytea) OVER (ORDER BY seq) AS before FR
 ";
 
 impl Postgres {
-    /// `None`: there is no PostgreSQL server here.
-    pub(crate) fn start(bench: &Bench) -> Outcome<Option<Self>> {
+    /// A server whose one database has what `schema` says. `None`: there is no PostgreSQL server here.
+    pub(crate) fn start(bench: &Bench, schema: &str) -> Outcome<Option<Self>> {
         let (Some(bin), Some(psql)) = (server_binaries(), process::find("psql")) else { return Ok(None) };
         let dir = bench.dir().join("postgres");
         let fail = |error: std::io::Error| format!("{}: {error}", dir.display());
@@ -92,7 +93,7 @@ impl Postgres {
                 return Err(error);
             }
         }
-        this.ask(SCHEMA)?;
+        this.ask(schema)?;
         Ok(Some(this))
     }
 
@@ -103,8 +104,29 @@ impl Postgres {
         command
     }
 
-    fn ask(&self, sql: &str) -> Outcome<String> {
+    /// Runs statements; the rows of the last, a line each, columns separated by `|`.
+    pub(crate) fn ask(&self, sql: &str) -> Outcome<String> {
         process::output("psql", self.psql().arg("-c").arg(sql))
+    }
+
+    /// The same, and the seconds that psql measured for it.
+    pub(crate) fn timed(&self, sql: &str) -> Outcome<(String, f64)> {
+        let said = process::output("psql", self.psql().args(["-c", "\\timing on", "-c", sql]))?;
+        let (rows, time) = said.trim_end().rsplit_once("Time: ").ok_or("psql: no time was measured")?;
+        let millis = time.split(' ').next().and_then(|millis| millis.parse::<f64>().ok());
+        Ok((rows.to_owned(), millis.ok_or_else(|| format!("psql: Time: {time}"))? / 1e3))
+    }
+
+    /// Copies rows from a file, in the text format of COPY, into a table.
+    pub(crate) fn copy(&self, table: &str, options: &str, file: &Path) -> Outcome<()> {
+        let copy = format!("\\copy {table} from '{}' {options}", file.display());
+        process::output("psql", self.psql().arg("-c").arg(copy)).map(drop)
+    }
+
+    /// Stops the server.
+    pub(crate) fn stop(self) -> Outcome<()> {
+        // SIGINT is PostgreSQL's fast shutdown.
+        self.process.stop("INT", STOP_TIMEOUT)
     }
 
     /// Rows a second: INSERTs of [`ROWS_PER_COMMIT`] rows each, from a prepared file, one connection, TCP.
@@ -121,8 +143,7 @@ impl Postgres {
         let counts = self.ask(BROKEN_LINKS)?;
         let rows = counts.trim().strip_prefix("0 ").and_then(|rows| rows.parse().ok());
         let rows = rows.ok_or_else(|| format!("PostgreSQL: the chain is broken: {}", counts.trim()))?;
-        // SIGINT is PostgreSQL's fast shutdown.
-        self.process.stop("INT", STOP_TIMEOUT)?;
+        self.stop()?;
         Ok(rows)
     }
 }

@@ -26,6 +26,10 @@ const WANTED: [Wanted; 3] = [
     Wanted { name: "aegis", package: "aegis-latent-core==5.0.2", program: "aegis-server" },
 ];
 
+/// Engines that read segments in place, in one environment: they agree.
+const STORE: &str = "store";
+const STORE_PACKAGES: [&str; 2] = ["duckdb", "chdb"];
+
 /// Makes what is not there yet. One that cannot be had is named, and the others are made all the same.
 pub(crate) fn prepare(root: &Path) -> Outcome<()> {
     let mut missing = Vec::new();
@@ -39,7 +43,27 @@ pub(crate) fn prepare(root: &Path) -> Outcome<()> {
             missing.push(format!("{}: {error}", wanted.package));
         }
     }
+    if let Err(error) = store_python(root) {
+        missing.push(error);
+    }
     if missing.is_empty() { Ok(()) } else { Err(format!("not to be had: {}", missing.join("; "))) }
+}
+
+/// An interpreter that has DuckDB and chdb; they are installed if they are not there.
+pub(crate) fn store_python(root: &Path) -> Outcome<PathBuf> {
+    let dir = root.join(DIR).join(STORE);
+    let python = dir.join("bin/python");
+    let imports = STORE_PACKAGES.map(|package| format!("import {package}")).join("\n");
+    let whole = || process::output("python", Command::new(&python).args(["-c", &imports]));
+    if python.is_file() && whole().is_ok() {
+        return Ok(python);
+    }
+    say(&format!("installing {} into {DIR}/{STORE}", STORE_PACKAGES.join(", ")));
+    process::output("python3 -m venv", Command::new(PYTHON).args(["-m", "venv"]).arg(&dir))?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet"]).args(STORE_PACKAGES);
+    process::output("pip install", &mut install)?;
+    whole().map(|_| python.clone())
 }
 
 fn install(dir: &Path, package: &str) -> Outcome<()> {
