@@ -245,6 +245,12 @@ impl Collector {
         self.spool_keys.last()
     }
 
+    /// The pseudonym that a ledger has for a user, as the application names them.
+    pub fn subject(&self, tenant: &str, user: &str) -> Result<Option<String>, CollectorError> {
+        let found = lock(&self.vault).find_subject(tenant, Basis::User, user)?;
+        Ok(found.map(|subject| subject.to_string()))
+    }
+
     /// How it was set up.
     pub fn config(&self) -> &Config {
         &self.config
