@@ -19,10 +19,12 @@ Examples:
   OPENAI_BASE_URL=http://127.0.0.1:8089/v1 …       and point clients at it
   indelible list                                   what was recorded, newest first
   indelible show ID                                one record, prompt and answer included
+  indelible query 'SELECT model, count(*) FROM inferences GROUP BY model'
+  indelible search --list                          questions that auditors and operators ask
   indelible verify                                 is it all as it was written?
 
 Exit codes: 0 done · 1 no (unknown, broken) · 2 usage, unreadable, could not tell · 3 ambiguous ·
-            4 the ledger is not what was signed · 5 storage failed while running"
+            4 the ledger is not what was signed · 5 storage failed while running · 6 a query went past a limit"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -108,6 +110,12 @@ pub(crate) enum Command {
     /// A record with its prompt and answer, by event id or request id
     #[cfg(feature = "collector")]
     Show(Show),
+    /// Ask with SQL: one query over the table events
+    #[cfg(feature = "collector")]
+    Query(Query),
+    /// Ask a question that is ready-made
+    #[cfg(feature = "collector")]
+    Search(Search),
     /// Recompute every leaf, the chain, the tree and every signature of a data directory
     #[cfg(feature = "collector")]
     Verify(Verify),
@@ -278,6 +286,95 @@ pub(crate) enum Side {
     Request,
     /// What the client was sent
     Response,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible query 'SELECT model, p95(latency_ms), error_rate(status) FROM inferences GROUP BY model'
+  indelible query \"SELECT * FROM inferences WHERE subject_ref = subject('jane@example.com')\" --format jsonl
+  indelible query 'SELECT count(*) FROM events WHERE model = $m' --param m=llama-3-8b-instruct
+  indelible query 'SELECT * FROM costs' --format parquet > costs.parquet
+  indelible query 'DESCRIBE events'
+  indelible query - < report.sql
+
+docs/query.md has columns, views, functions and limits.
+
+Exit codes: 0 done · 2 the query is wrong, or cannot be answered here · 6 it went past a limit")]
+pub(crate) struct Query {
+    /// The query; - reads it from stdin
+    pub(crate) sql: String,
+    /// Text for $name in the query; may be repeated
+    #[arg(long, value_name = "NAME=TEXT")]
+    pub(crate) param: Vec<String>,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+#[cfg(feature = "collector")]
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  indelible search --list
+  indelible search --show errors-by-model
+  indelible search errors-by-model --param since=-7d
+  indelible search records-of-user --param user=jane@example.com --format csv > jane.csv
+  indelible search unpriced-models --searches ./our-searches
+
+A search is a file of SQL under a header: docs/searches.md has the form, and which questions of auditors
+which search answers. One of yours goes before one of ours that has its name.
+
+Exit codes: 0 done · 1 no such search · 2 usage, or cannot be answered here · 6 it went past a limit")]
+pub(crate) struct Search {
+    /// Its name
+    #[arg(required_unless_present_any = ["list", "show"])]
+    pub(crate) name: Option<String>,
+    /// A value for a parameter; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+    /// What searches there are
+    #[arg(long, conflicts_with_all = ["name", "show"])]
+    pub(crate) list: bool,
+    /// What a search answers, with which parameters and which SQL
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    pub(crate) show: Option<String>,
+    /// A directory with searches of your own, *.sql
+    #[arg(long, value_name = "DIR", env = "INDELIBLE_SEARCHES")]
+    pub(crate) searches: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+/// How an answer is wanted.
+#[cfg(feature = "collector")]
+#[derive(Args)]
+pub(crate) struct AnswerArgs {
+    /// How it is written [default: table; with --json: json]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatArg>,
+    /// Stop after so many rows [default: 1000 for a table, else none]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Give up after so many seconds; a running collector has a limit of its own
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: u32,
+}
+
+/// How an answer is written.
+#[cfg(feature = "collector")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// For people
+    Table,
+    /// One object: {"rows":[…]}
+    Json,
+    /// One object a line
+    Jsonl,
+    /// RFC 4180, with a header
+    Csv,
+    /// Apache Parquet
+    Parquet,
 }
 
 #[cfg(feature = "collector")]

@@ -11,6 +11,7 @@ use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
 use indelible_net::server;
 use indelible_net::tls::{self, Identity};
+use indelible_query::Limits;
 use indelible_web::OperatorToken;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         },
         faults: Faults::default(),
     };
+    let limits = section.query.limits();
     // The table is read once, here, and not while calls wait for their places.
     let _ = config.prices.table();
     let identity = Identity { cert: section.tls_cert, key: section.tls_key };
@@ -55,7 +57,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         let listener = server::bind(section.listen, true, arguments.insecure_listen)
             .await
             .map_err(|error| Failure::listening(&error))?;
-        let running = Running::start(config, listener, Some(tls), Some(section.client_ca)).await?;
+        let running = Running::start(config, listener, Some(tls), Some(section.client_ca), limits).await?;
         let outcome = tokio::select! {
             () = signals.asked() => None,
             error = running.collector.failed() => Some(error),
@@ -84,6 +86,7 @@ impl Running {
         listener: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
         ca: Option<PathBuf>,
+        limits: Limits,
     ) -> Result<Self, Failure> {
         let data = config.data.clone();
         let opened =
@@ -104,7 +107,7 @@ impl Running {
                 // A dropped sender means the same.
                 let _ = stop.await;
             };
-            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), stop).await;
+            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, stop).await;
         });
         tracing::info!(url, data = %data.display(), "collector is ready");
         Ok(Self { collector, url, data, stop_serving, served })

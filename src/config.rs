@@ -139,6 +139,38 @@ pub(crate) struct CollectorSection {
     pub(crate) seal_max_bytes: u64,
     #[serde(default)]
     pub(crate) prices: PricesSection,
+    #[serde(default)]
+    pub(crate) query: QuerySection,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(not(feature = "collector"), allow(dead_code))] // One file may hold both sections.
+pub(crate) struct QuerySection {
+    pub(crate) memory_mib: NonZeroU32,
+    pub(crate) timeout_s: NonZeroU32,
+    pub(crate) rows_max: u64,
+    pub(crate) at_once: NonZeroU32,
+}
+
+impl Default for QuerySection {
+    fn default() -> Self {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self { memory_mib: number(256), timeout_s: number(30), rows_max: 10_000_000, at_once: number(2) }
+    }
+}
+
+#[cfg(feature = "collector")]
+impl QuerySection {
+    pub(crate) fn limits(&self) -> indelible_query::Limits {
+        indelible_query::Limits {
+            memory_bytes: (self.memory_mib.get() as usize) << 20,
+            time: std::time::Duration::from_secs(self.timeout_s.get().into()),
+            rows: self.rows_max,
+            at_once: self.at_once.get() as usize,
+            ..indelible_query::Limits::default()
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -297,9 +329,10 @@ fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (S
                 Some(rest) => vec!["gateway", "collector", rest],
                 None => vec!["gateway", rest],
             },
-            Some(("collector", rest)) => match rest.strip_prefix("prices_") {
-                Some(rest) => vec!["collector", "prices", rest],
-                None => vec!["collector", rest],
+            Some(("collector", rest)) => match (rest.strip_prefix("prices_"), rest.strip_prefix("query_")) {
+                (Some(rest), _) => vec!["collector", "prices", rest],
+                (_, Some(rest)) => vec!["collector", "query", rest],
+                _ => vec!["collector", rest],
             },
             _ => continue,
         };

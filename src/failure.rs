@@ -8,6 +8,7 @@
 //! | 3 | ambiguous: several records have that id |
 //! | 4 | the collector refuses to sequence: what is on disk is not what was signed |
 //! | 5 | storage failed while running; a restart recovers |
+//! | 6 | a query went past a limit of time, memory, rows or length, or found too many others running |
 
 #[cfg(any(feature = "gateway", feature = "collector"))]
 use indelible_net::NetError;

@@ -20,11 +20,15 @@ mod logging;
 #[cfg(feature = "collector")]
 mod prices;
 #[cfg(feature = "collector")]
+mod query;
+#[cfg(feature = "collector")]
 mod records;
 #[cfg(feature = "collector")]
 mod run_dir;
 #[cfg(feature = "collector")]
 mod seal;
+#[cfg(feature = "collector")]
+mod searches;
 mod shutdown;
 #[cfg(all(feature = "gateway", feature = "collector"))]
 mod up;
@@ -51,6 +55,10 @@ fn main() -> ExitCode {
         Command::List(ref arguments) => records::list(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Show(ref arguments) => records::show(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Query(ref arguments) => query::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Search(ref arguments) => query::search(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]

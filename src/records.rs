@@ -12,6 +12,7 @@ use indelible_vault::KeyStore;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// Lists records.
 pub(crate) fn list(common: &Common, arguments: &List) -> Outcome {
@@ -145,7 +146,7 @@ fn entries(common: &Common) -> Outcome {
 /// Opens the data directory itself, as no collector runs on it.
 pub(crate) fn with_collector<T>(
     common: &Common,
-    work: impl AsyncFnOnce(&Collector) -> Result<T, Failure>,
+    work: impl AsyncFnOnce(&Arc<Collector>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let data = common.data();
     // Looking must never make a directory: check before opening.
@@ -159,7 +160,7 @@ pub(crate) fn with_collector<T>(
         .filter(|tenant| tenant != indelible_verify::directory::OPERATIONS)
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
-    let collector = Collector::start(config).map_err(|error| failure(&error))?;
+    let collector = Arc::new(Collector::start(config).map_err(|error| failure(&error))?);
     let outcome = runtime.block_on(work(&collector));
     collector.stop().map_err(|error| failure(&error))?;
     outcome

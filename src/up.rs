@@ -13,6 +13,7 @@ use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::{Link, LinkError, Shipment};
 use indelible_gateway::{Config, Gateway};
 use indelible_net::server;
+use indelible_query::Limits;
 use indelible_record::shipping::Ack;
 use indelible_vault::KeyStore;
 use std::future::Future;
@@ -59,7 +60,7 @@ impl Both {
         let mut config = CollectorConfig::new(&common.data());
         config.keys = common.keys();
         let keys = config.keys.clone();
-        let running = Running::start(config, api_listener, None, None).await?;
+        let running = Running::start(config, api_listener, None, None, Limits::default()).await?;
         let secret = KeyStore::open(&keys).map_err(Failure::new)?.derive("api-key-id", "");
         let key =
             running.collector.spool_key().ok_or_else(|| Failure::new("the collector has no spool key"))?;

@@ -24,6 +24,7 @@ use indelible_spool::seal::SpoolPrivateKey;
 use indelible_spool::wal::{Record, Ref};
 use indelible_spool::writer::{FILE_MAX_BYTES, LogWriter, Options, Position};
 use indelible_spool::{Kind, LogError};
+use indelible_vault::subjects::Basis;
 use indelible_vault::{KeyStore, Vault};
 use indelible_verify::directory::OPERATIONS;
 use std::cell::RefCell;
@@ -277,6 +278,12 @@ impl Collector {
     /// The key that new spools shall be encrypted to.
     pub fn spool_key(&self) -> Option<&SpoolPrivateKey> {
         self.spool_keys.last()
+    }
+
+    /// The pseudonym that a ledger has for a user, as the application names them.
+    pub fn subject(&self, tenant: &str, user: &str) -> Result<Option<String>, CollectorError> {
+        let found = lock(&self.vault).find_subject(tenant, Basis::User, user)?;
+        Ok(found.map(|subject| subject.to_string()))
     }
 
     /// How it was set up.

@@ -11,7 +11,9 @@ pub mod tail;
 use crate::CollectorError;
 use indelible_record::Entry;
 use indelible_segment::ReadAt;
-use indelible_spool::wal::Ref;
+use indelible_spool::Role;
+use indelible_spool::reader::{FramesAt, file_name};
+use indelible_spool::wal::{Record, Ref};
 use segment::{OpenLimit, Segment};
 use std::collections::BTreeMap;
 use std::io;
@@ -50,6 +52,43 @@ impl View {
     /// How many entries of a ledger stand in segments.
     pub fn sealed(&self, tenant: &str) -> u64 {
         self.segments(tenant).last().and_then(|last| last.manifest().end()).unwrap_or(0)
+    }
+
+    /// Number of the newest entry of a ledger that stands in no segment. `None`: there is none.
+    pub fn newest_logged(&self, tenant: &str) -> Option<u64> {
+        let sealed = self.sealed(tenant);
+        let mut files = self.files.iter().rev();
+        files.find_map(|file| file.entries(Some(tenant), |_| sealed).last().map(|entry| entry.seq))
+    }
+
+    /// Hands the exact bytes of a ledger's entries that stand in no segment to `visit`, up to number `newest`, oldest
+    /// first, until it answers `false`.
+    pub fn visit_logged(
+        &self,
+        tenant: &str,
+        newest: u64,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), CollectorError> {
+        let sealed = self.sealed(tenant);
+        for file in &self.files {
+            let name = file_name(file.number(), Role::Wal.extension());
+            let Some(mut frames) = FramesAt::over(file.file().clone(), &name)? else { continue };
+            for entry in file.entries(Some(tenant), |_| sealed) {
+                if entry.seq > newest {
+                    return Ok(());
+                }
+                let frame = frames.read(entry.offset.into())?;
+                let record = frame.and_then(|frame| Record::parse(frame.kind, frame.body));
+                let Some(Record::Entry { entry: bytes, .. }) = record else {
+                    let what = format!("{name}: entry {} of {tenant} reads back differently", entry.seq);
+                    return Err(CollectorError::Refused(format!("{what}: run indelible verify")));
+                };
+                if !visit(bytes) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Files of the log, oldest first.

@@ -5,6 +5,7 @@
 //! | `POST /v1/source/frames` | a source, by its client certificate |
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
 //! | `POST /v1/seal` | the operator |
+//! | `POST /v1/sql` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint` | anyone: it is signed |
 //! | `/healthz`, `/readyz`, `/metrics` | anyone |
 //!
@@ -13,15 +14,19 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod ledger;
+mod look;
 mod records;
 mod seal;
 mod sources;
+mod sql;
 
 pub use auth::OperatorToken;
+pub use look::{Asked, Look, NoAnswer};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -29,8 +34,9 @@ use http::Request;
 use hyper::body::Incoming;
 use indelible_collector::Collector;
 use indelible_net::server::{self, Peer};
+use indelible_query::{Engine, Limits, QueryError};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -51,6 +57,10 @@ pub(crate) struct Shared {
     pub(crate) loopback_only: bool,
     /// Batches being read at once: bounds memory at this many times their largest size.
     pub(crate) uploads: Arc<Semaphore>,
+    /// What queries may cost.
+    pub(crate) limits: Limits,
+    /// Started by the first query.
+    pub(crate) engine: Arc<OnceLock<Result<Engine, QueryError>>>,
 }
 
 /// Batches being read at once.
@@ -62,17 +72,20 @@ pub async fn serve(
     tls: Option<Arc<rustls::ServerConfig>>,
     collector: Arc<Collector>,
     token: OperatorToken,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
     let loopback_only = tls.is_none();
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-    let shared = Shared { collector, token: Arc::new(token), loopback_only, uploads };
+    let (token, engine) = (Arc::new(token), Arc::default());
+    let shared = Shared { collector, token, loopback_only, uploads, limits, engine };
     let router = Router::new()
         .route(indelible_record::shipping::FRAMES_PATH, post(sources::take_frames))
         .route("/v1/records", get(records::list))
         .route("/v1/records/{id}", get(records::show))
         .route("/v1/records/{id}/raw", get(records::raw))
         .route("/v1/seal", post(seal::seal))
+        .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(checkpoint))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -133,23 +146,27 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-/// An error as a caller gets it: what, and how to mend it.
+/// An error as a caller gets it: what, more about it, and how to mend it.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     what: String,
+    detail: Option<String>,
     hint: &'static str,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, what: impl Into<String>, hint: &'static str) -> Self {
-        Self { status, what: what.into(), hint }
+        Self { status, what: what.into(), detail: None, hint }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "error": { "message": self.what, "hint": self.hint } });
+        let mut body = serde_json::json!({ "error": { "message": self.what, "hint": self.hint } });
+        if let Some(detail) = self.detail {
+            body["error"]["detail"] = detail.into();
+        }
         (self.status, axum::Json(body)).into_response()
     }
 }

@@ -171,7 +171,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn failed(error: &CollectorError) -> Problem {
+pub(crate) fn failed(error: &CollectorError) -> Problem {
     if let CollectorError::UnknownTenant(_) = error {
         return Problem::new(StatusCode::NOT_FOUND, error.to_string(), "check the tenant's id");
     }

@@ -1,0 +1,172 @@
+//! The table `events`: all entries of one tenant, those in segments and those that are in none yet.
+//!
+//! What a query asks of numbers and times leaves out whole segments before any of them is opened. Inside a segment
+//! DataFusion leaves out row groups and pages by statistics and bloom filters. All of that only ever leaves out what
+//! provably does not match: the filter itself is evaluated on every row that is read.
+
+use super::rows;
+use super::segments::{self, Footers, Readers};
+use super::tail::Tail;
+use crate::{Records, Segment};
+use async_trait::async_trait;
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray, UInt64Array};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use datafusion::physical_plan::union::UnionExec;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// All entries of one tenant.
+pub(super) struct Events {
+    records: Arc<dyn Records>,
+    footers: Arc<Footers>,
+}
+
+impl Events {
+    pub(super) fn new(records: Arc<dyn Records>, footers: Arc<Footers>) -> Self {
+        Self { records, footers }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+#[async_trait]
+impl TableProvider for Events {
+    fn schema(&self) -> SchemaRef {
+        rows::schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let tail = Tail::new(self.records.clone(), projection.cloned())?;
+        let tail_schema = datafusion::physical_plan::streaming::PartitionStream::schema(&tail).clone();
+        let tail = StreamingTableExec::try_new(tail_schema, vec![Arc::new(tail)], None, [], false, limit)?;
+        let segments = worth_reading(self.records.segments(), filters, state);
+        if segments.is_empty() {
+            return Ok(Arc::new(tail));
+        }
+        let source = ParquetSource::new(rows::schema())
+            .with_parquet_file_reader_factory(Arc::new(Readers { footers: self.footers.clone() }));
+        let files = segments.into_iter().map(|segment| {
+            PartitionedFile::new(segment.name.clone(), segment.entries.size()).with_extension(segment)
+        });
+        let groups = FileGroup::new(files.collect()).split_files(state.config().target_partitions());
+        let scan = FileScanConfigBuilder::new(segments::address()?, Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        UnionExec::try_new(vec![DataSourceExec::from_data_source(scan), Arc::new(tail)])
+    }
+}
+
+/// The segments that may have rows that the filters accept. A filter that says nothing of numbers or times, or that
+/// cannot be worked out here, leaves them all.
+fn worth_reading(segments: Vec<Segment>, filters: &[Expr], state: &dyn Session) -> Vec<Segment> {
+    let spans = Spans::of(&segments);
+    let keep = conjunction(filters.to_vec()).and_then(|filter| {
+        let schema = DFSchema::try_from(rows::schema()).ok()?;
+        let filter = state.create_physical_expr(filter, &schema).ok()?;
+        let predicate =
+            PruningPredicateBuilder::new().with_file_schema(rows::schema()).try_build(filter).ok()?;
+        predicate.prune(&spans).ok()
+    });
+    match keep {
+        Some(keep) => {
+            segments.into_iter().zip(keep).filter_map(|(segment, keep)| keep.then_some(segment)).collect()
+        }
+        None => segments,
+    }
+}
+
+/// What is known of segments without opening them.
+struct Spans {
+    seq: [ArrayRef; 2],
+    timestamp: [ArrayRef; 2],
+    counts: ArrayRef,
+    segments: usize,
+}
+
+impl Spans {
+    fn of(segments: &[Segment]) -> Self {
+        let numbers = |of: fn(&Segment) -> i64| -> ArrayRef {
+            Arc::new(segments.iter().map(of).collect::<Int64Array>())
+        };
+        let times = |of: fn(&Segment) -> i64| -> ArrayRef {
+            let times = TimestampMicrosecondArray::from_iter_values(segments.iter().map(of));
+            Arc::new(times.with_timezone(rows::utc()))
+        };
+        Self {
+            seq: [
+                numbers(|one| one.first_seq as i64),
+                numbers(|one| one.first_seq.saturating_add(one.count).saturating_sub(1) as i64),
+            ],
+            timestamp: [times(|one| one.first_time_us), times(|one| one.last_time_us)],
+            counts: Arc::new(segments.iter().map(|one| one.count).collect::<UInt64Array>()),
+            segments: segments.len(),
+        }
+    }
+
+    fn of_column(&self, column: &Column) -> Option<&[ArrayRef; 2]> {
+        match column.name() {
+            "seq" => Some(&self.seq),
+            "timestamp" => Some(&self.timestamp),
+            _ => None,
+        }
+    }
+}
+
+impl PruningStatistics for Spans {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of_column(column).map(|[min, _]| min.clone())
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of_column(column).map(|[_, max]| max.clone())
+    }
+
+    fn num_containers(&self) -> usize {
+        self.segments
+    }
+
+    fn null_counts(&self, _: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(self.counts.clone())
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}

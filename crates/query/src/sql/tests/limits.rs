@@ -1,0 +1,196 @@
+//! One query cannot take the machine: not its memory, not its time, not the stack.
+
+use super::*;
+use crate::Kind;
+use std::time::{Duration, Instant};
+
+fn within(limits: Limits, store: Store, sql: &str) -> (QueryError, Duration) {
+    let engine = Engine::start(limits).unwrap();
+    let begun = Instant::now();
+    match try_ask(&engine, &Arc::new(store), Question::new(sql, Format::Jsonl)) {
+        Err(error) => (error, begun.elapsed()),
+        Ok(_) => panic!("{sql} was answered"),
+    }
+}
+
+#[test]
+fn a_runaway_cross_join_is_stopped_by_the_clock_and_says_why() {
+    let limits = Limits { time: Duration::from_millis(700), threads: 2, ..Limits::default() };
+    let sql = "SELECT count(*) FROM events a, events b, events c, events d WHERE a.latency_ms + b.latency_ms + c.latency_ms = d.latency_ms * 7";
+    let (error, took) = within(limits, Store::of(calls(1000), 500), sql);
+    assert_eq!(error.kind, Kind::Limit, "{error:?}");
+    assert!(error.what.contains("0.7 s") && error.hint.contains("narrow"), "{error:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn memory_ends_a_query_and_not_the_process() {
+    let limits = Limits { memory_bytes: 4 << 20, threads: 2, ..Limits::default() };
+    for sql in [
+        "SELECT a.entry, b.event_id FROM events a, events b ORDER BY a.entry, b.event_id DESC",
+        "SELECT a.event_id || b.event_id AS k, count(*) FROM events a, events b GROUP BY k",
+        "SELECT array_agg(a.entry) FROM events a, events b",
+    ] {
+        let (error, _) = within(limits, Store::of(calls(1000), 500), sql);
+        assert_eq!(error.kind, Kind::Limit, "{sql}: {error:?}");
+        assert!(error.what.contains("4 MiB") && error.detail.is_some(), "{sql}: {error:?}");
+    }
+    let engine = Engine::start(limits).unwrap();
+    let after =
+        try_ask(&engine, &Arc::new(Store::of(calls(10), 5)), Question::new("SELECT 1 AS one", Format::Csv));
+    assert_eq!(after.unwrap(), b"one\n1\n", "what one query held is free for the next");
+}
+
+/// The pool does not see what one call of a function makes.
+#[test]
+fn no_function_makes_much_of_little() {
+    let long = "x".repeat(20_000);
+    let layers = |make: &str, n: usize| {
+        (1..=n).fold("SELECT entry AS s0 FROM events".to_owned(), |inner, layer| {
+            let made = make.replace('s', &format!("s{}", layer - 1));
+            format!("SELECT {made} AS s{layer} FROM ({inner})")
+        })
+    };
+    let (doubled, joined, lists) =
+        (layers("concat(s, s)", 22), layers("s || s || s || s", 12), layers("[s, s, s, s]", 14));
+    for sql in [
+        "SELECT repeat('x', 2000000000)".to_owned(),
+        "SELECT lpad('x', 2000000000, 'y')".to_owned(),
+        "SELECT array_repeat('x', 2000000000)".to_owned(),
+        "SELECT range(1, 100000000000)".to_owned(),
+        "SELECT * FROM generate_series(1, 100000000000)".to_owned(),
+        "SELECT array_agg(entry) OVER (ORDER BY seq) FROM events".to_owned(),
+        format!("SELECT replace(entry, 'e', '{long}') FROM events"),
+        format!("SELECT regexp_replace(entry, '.', '{long}', 'g') FROM events"),
+        format!("SELECT length(s22) FROM ({doubled})"),
+        format!("SELECT length(s12) FROM ({joined})"),
+        format!("SELECT cardinality(s14) FROM ({lists})"),
+    ] {
+        let (error, _) = within(Limits { threads: 2, ..Limits::default() }, Store::of(calls(100), 100), &sql);
+        assert!(matches!(error.kind, Kind::Limit | Kind::Question), "{}: {error:?}", &sql[..60]);
+    }
+}
+
+#[test]
+fn the_longest_query_that_is_taken_does_not_run_out_of_stack() {
+    let store = || Arc::new(Store::of(calls(3), 2));
+    let many = |word: &str, n: usize| vec![word; n].join("");
+    let chain = format!("SELECT count(*) FROM events WHERE seq = 1{}", many(" OR seq=1", 600));
+    let sums = format!("SELECT seq{} FROM events", many("+1", 1900));
+    let nested = format!("SELECT {}1{}", many("(", 4000), many(")", 4000));
+    let nots = format!("SELECT {}true", many("NOT ", 1900));
+    let unions = format!("SELECT 1{}", many(" UNION ALL SELECT 1", 600));
+    let values = format!("SELECT count(*) FROM events WHERE seq IN (0{})", many(",1", 9000));
+    for sql in [chain, sums, nested, nots, unions, values] {
+        let engine = Engine::start(Limits { time: Duration::from_secs(20), ..Limits::default() }).unwrap();
+        // Answered or refused, as long as the process lives.
+        let _ = try_ask(&engine, &store(), Question::new(sql, Format::Csv));
+    }
+    let too_long = format!("SELECT 1 -- {}", many("x", 40_000));
+    let (error, _) = within(Limits::default(), Store::default(), &too_long);
+    assert_eq!(error.kind, Kind::Limit);
+    let (error, _) = within(Limits::default(), Store::default(), &format!("SELECT {}1", many("1+", 9_000)));
+    assert_eq!(error.kind, Kind::Limit);
+}
+
+#[test]
+fn an_answer_with_too_many_rows_is_refused() {
+    let limits = Limits { rows: 9, ..Limits::default() };
+    let (error, _) = within(limits, Store::of(calls(10), 5), "SELECT seq FROM events");
+    assert!(error.kind == Kind::Limit && error.what.contains("9 rows"), "{error:?}");
+    let engine = Engine::start(limits).unwrap();
+    let nine = try_ask(
+        &engine,
+        &Arc::new(Store::of(calls(9), 5)),
+        Question::new("SELECT seq FROM events", Format::Csv),
+    );
+    assert_eq!(nine.unwrap().iter().filter(|byte| **byte == b'\n').count(), 10);
+}
+
+/// A tail without end, which counts how often it was read on.
+struct Endless(Arc<AtomicU64>);
+
+impl Records for Endless {
+    fn segments(&self) -> Vec<Segment> {
+        Vec::new()
+    }
+
+    fn tail(&self, row: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        let entry = calls(1).remove(0);
+        loop {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            if row(Row { entry: &entry, bytes: "{}", payload: None }).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn subject(&self, _: &str) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn who_goes_away_stops_the_query_and_the_reading() {
+    let reads = Arc::new(AtomicU64::new(0));
+    let engine = Engine::start(Limits { at_once: 1, ..Limits::default() }).unwrap();
+    block(async {
+        for sql in ["SELECT entry FROM events", "SELECT count(*) FROM events"] {
+            let records = Arc::new(Endless(reads.clone()));
+            let mut answer = engine.ask(records, Question::new(sql, Format::Jsonl)).await.unwrap();
+            let _ = tokio::time::timeout(Duration::from_millis(300), answer.next()).await;
+            drop(answer);
+            let stopped = Instant::now();
+            let mut before = u64::MAX;
+            while before != reads.load(Ordering::Relaxed) {
+                assert!(stopped.elapsed() < Duration::from_secs(20), "{sql} is still being read");
+                before = reads.load(Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        // Its place among those that run at once is free again.
+        let mut answer =
+            engine.ask(Arc::new(Store::default()), Question::new("SELECT 1", Format::Csv)).await.unwrap();
+        assert!(whole(&mut answer).await.is_ok());
+    });
+}
+
+#[test]
+fn queries_wait_for_their_turn_and_not_for_ever() {
+    let limits = Limits { at_once: 1, time: Duration::from_millis(400), ..Limits::default() };
+    let engine = Engine::start(limits).unwrap();
+    block(async {
+        let first = engine
+            .ask(Arc::new(Endless(Arc::default())), Question::new("SELECT entry FROM events", Format::Csv))
+            .await
+            .unwrap();
+        let second = engine.ask(Arc::new(Store::default()), Question::new("SELECT 1", Format::Csv)).await;
+        assert_eq!(second.err().map(|error| error.kind), Some(Kind::Busy));
+        drop(first);
+    });
+}
+
+/// A reader that takes its time must not hold up the threads that take records in: nothing of a query runs on the
+/// runtime that asks.
+#[test]
+fn whoever_asks_is_not_kept_from_other_work() {
+    let engine =
+        Engine::start(Limits { threads: 1, time: Duration::from_secs(2), ..Limits::default() }).unwrap();
+    let sql = "SELECT count(*) FROM events a, events b, events c WHERE a.latency_ms * b.latency_ms % 7 = c.latency_ms % 5";
+    block(async {
+        let mut answer =
+            engine.ask(Arc::new(Store::of(calls(1000), 500)), Question::new(sql, Format::Csv)).await.unwrap();
+        let mut ticks = 0;
+        let ticking = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                ticks += 1;
+            }
+        };
+        tokio::select! {
+            _ = whole(&mut answer) => {}
+            () = ticking => {}
+        }
+        assert!(ticks >= 20, "{ticks} ticks while the query ran");
+    });
+}
