@@ -72,6 +72,14 @@ fn segments_of(site: &Site, tenant: &str) -> usize {
     days.map(|day| std::fs::read_dir(day.path()).map_or(0, |all| all.flatten().count())).sum()
 }
 
+/// The same in words.
+fn segments_in_words(site: &Site, tenant: &str) -> String {
+    match segments_of(site, tenant) {
+        1 => "1 segment".to_owned(),
+        count => format!("{count} segments"),
+    }
+}
+
 /// Restarts a collector.
 fn restart(site: &Site, running: super::process::Process) -> Outcome<super::process::Process> {
     stop_collector(running)?;

@@ -72,9 +72,7 @@ const QUESTIONS: [Question; 6] = [
 
 /// What PostgreSQL is given: the columns that are asked about, and indexes that such questions get.
 const SCHEMA: &str = "
-SET TIME ZONE 'UTC';
-ALTER SYSTEM SET timezone = 'UTC';
-SELECT pg_reload_conf();
+ALTER DATABASE postgres SET timezone = 'UTC';
 CREATE TABLE events (
   seq bigint PRIMARY KEY, source_time timestamptz, event_type text, model text, route text, status text,
   latency_ms bigint, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric(38,18), subject_ref text,
