@@ -153,7 +153,7 @@ impl Session {
                 if self.history.is_empty() {
                     self.system(420);
                 }
-                self.say("user", self.topic, 250.0, (100, 600));
+                self.say("user", self.topic, 320.0, (100, 600));
             }
             Kind::Agent if self.history.is_empty() => {
                 self.system(900);

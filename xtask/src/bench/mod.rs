@@ -36,7 +36,7 @@ usage: cargo xtask bench [gateway|collector|verify|all] [--quick|--short] [--wri
 
   peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers; and DuckDB
             and chdb into one
-  store     not part of all. A million records take about ten minutes and 8 GB, ten million 80 GB
+  store     not part of all. DuckDB and chdb are installed if they are not there
   --records how many records the store is filled with (1000000)
   --short   fewer and shorter rounds, in nine minutes
   --quick   one short round of everything, in four minutes; for trying the bench, not for numbers

@@ -191,7 +191,7 @@ fn reply(session: &mut Session, time: i64, request: &str) -> Reply {
         _ if calls_tool => tool = Some(tools::call(draw, session.app_seed, session.topic)),
         Kind::Single => judgement(draw, session.topic, &mut content),
         _ => {
-            let bytes = draw.skewed(1050.0, 0.6).clamp(300.0, 2500.0) as usize;
+            let bytes = draw.skewed(1300.0, 0.55).clamp(300.0, 2500.0) as usize;
             crate::words::prose(draw, session.topic, bytes, &mut content);
         }
     }

@@ -85,6 +85,8 @@ impl Postgres {
         running.wait_until(START_TIMEOUT, || process::accepts(port))?;
         let version = process::output("postgres", Command::new(bin.join("postgres")).arg("--version"))?;
         let version = version.trim().replace("postgres (PostgreSQL)", "PostgreSQL");
+        // The packager's own version stands behind it.
+        let version = version.split(" (").next().unwrap_or_default().to_owned();
         let this = Self { process: running, port, psql, dir, version };
         // A server that accepts connections may still say that it is starting up.
         let started = Instant::now();

@@ -1,7 +1,7 @@
 //! Records into sealed segments: from a source's first batch until everything stands in a segment.
 
 use super::watch::Watch;
-use super::{SEED, bytes_below, memory_goal, segments_of};
+use super::{SEED, bytes_below, memory_goal, segments_in_words};
 use crate::bench::collector::{link, spool_key};
 use crate::bench::indelible::{SOURCE, Site, TENANT};
 use crate::bench::process::{self, Process};
@@ -105,7 +105,7 @@ pub(super) fn check(site: &Site, section: &mut Section, records: u64) -> Outcome
 fn on_disk(site: &Site, counts: &Counts) -> Table {
     let mut table = Table::new(&["on disk", "MB", "bytes a record", "of the bodies"]);
     let ledger = site.segments().join(format!("tenant={TENANT}"));
-    let segments = format!("{} segments", segments_of(site, TENANT));
+    let segments = segments_in_words(site, TENANT);
     let files = ["entries.parquet", "payload.frames", "ids.idx", "segment.json"];
     let parts = files.map(|name| (name.to_owned(), bytes_below(&ledger, Some(name))));
     let whole = [

@@ -31,18 +31,31 @@ pub(crate) const QUICK_RECORDS: u64 = 20_000;
 const SEED: u64 = 1;
 const MIB: f64 = (1 << 20) as f64;
 
-/// Measures all of it.
+/// Measures all of it. A part that fails is named, and the others are measured all the same: filling a store takes
+/// long.
 pub(crate) fn measure(bench: &Bench, records: u64) -> Outcome<Vec<Section>> {
-    let conversations = storage::measure(bench)?;
+    let conversations = storage::measure(bench);
     let site = Site::create(bench, "store")?;
     let collector = site.start_collector(&[])?;
     let (mut ingested, sample) = ingest::measure(&site, &collector, records)?;
-    let (queried, rss) = queries::measure(bench, &site, &collector)?;
-    ingested.goals.push(memory_goal("collector, memory, most while querying", rss));
-    let looked_up = lookups::measure(&site, collector, &sample, records)?;
+    let queried = queries::measure(bench, &site, &collector);
+    let looked_up = lookups::measure(&site, collector, &sample, records);
     ingest::check(&site, &mut ingested, records)?;
-    let started = startup::measure(bench, &site, records)?;
-    Ok(vec![ingested, conversations, looked_up, queried, started])
+    let started = startup::measure(bench, &site, records);
+    let mut sections = vec![ingested];
+    for (title, measured) in [
+        ("Store: bytes for each conversation", conversations),
+        ("Store: one record by its request id", looked_up),
+        ("Store: six questions", queried),
+        ("Store: starting", started),
+    ] {
+        sections.push(measured.unwrap_or_else(|why| {
+            let mut section = Section::new(title);
+            section.note(format!("**Not measured**: {why}"));
+            section
+        }));
+    }
+    Ok(sections)
 }
 
 fn memory_goal(what: &str, bytes: f64) -> super::report::Goal {
@@ -70,6 +83,14 @@ fn segments_of(site: &Site, tenant: &str) -> usize {
     let days = std::fs::read_dir(site.segments().join(format!("tenant={tenant}")));
     let days = days.into_iter().flatten().flatten();
     days.map(|day| std::fs::read_dir(day.path()).map_or(0, |all| all.flatten().count())).sum()
+}
+
+/// The same in words.
+fn segments_in_words(site: &Site, tenant: &str) -> String {
+    match segments_of(site, tenant) {
+        1 => "1 segment".to_owned(),
+        count => format!("{count} segments"),
+    }
 }
 
 /// Restarts a collector.

@@ -72,9 +72,7 @@ const QUESTIONS: [Question; 6] = [
 
 /// What PostgreSQL is given: the columns that are asked about, and indexes that such questions get.
 const SCHEMA: &str = "
-SET TIME ZONE 'UTC';
-ALTER SYSTEM SET timezone = 'UTC';
-SELECT pg_reload_conf();
+ALTER DATABASE postgres SET timezone = 'UTC';
 CREATE TABLE events (
   seq bigint PRIMARY KEY, source_time timestamptz, event_type text, model text, route text, status text,
   latency_ms bigint, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric(38,18), subject_ref text,
@@ -99,7 +97,8 @@ struct Runner {
     chdb: bool,
     /// Has all rows, so that its answers have to be the same.
     whole: bool,
-    medians: Vec<f64>,
+    /// Of each question; `None`: it was not answered.
+    medians: Vec<Option<f64>>,
 }
 
 impl Runner {
@@ -112,23 +111,27 @@ impl Runner {
     }
 }
 
-/// Also gives the most memory that the collector took.
-pub(super) fn measure(bench: &Bench, site: &Site, collector: &Process) -> Outcome<(Section, f64)> {
+pub(super) fn measure(bench: &Bench, site: &Site, collector: &Process) -> Outcome<Section> {
     say("store, queries");
     let mut section = Section::new("Store: six questions");
     let watch = Watch::start(collector.id());
     let mut watches = Vec::new();
     let mut runners = runners(bench, site, &mut section, &mut watches)?;
-    compare(&runners, &mut section)?;
     for (number, question) in QUESTIONS.iter().enumerate() {
+        let answered = compare(&runners, question, &mut section);
         let mut times = vec![Vec::new(); runners.len()];
         for _ in 0..bench.effort.rounds {
-            for (runner, times) in runners.iter().zip(&mut times) {
-                times.push(runner.engine.ask(runner.sql(question))?.seconds);
+            for at in (0..runners.len()).filter(|at| answered[*at]) {
+                match runners[at].engine.ask(runners[at].sql(question)) {
+                    Ok(answer) => times[at].push(answer.seconds),
+                    Err(why) => {
+                        section.note(format!("**{}, \"{}\"**: {why}", runners[at].name, question.what));
+                    }
+                }
             }
         }
         for (runner, times) in runners.iter_mut().zip(times) {
-            runner.medians.push(median(times));
+            runner.medians.push((!times.is_empty()).then(|| median(times)));
         }
         say(&format!("store, question {} of {}", number + 1, QUESTIONS.len()));
     }
@@ -145,8 +148,8 @@ pub(super) fn measure(bench: &Bench, site: &Site, collector: &Process) -> Outcom
          measures for PostgreSQL. chdb spells percentiles in its own way; the SQL is otherwise the same for all.",
         bench.effort.rounds
     ));
-    drop(runners);
-    Ok((section, rss))
+    section.goals.push(super::memory_goal("collector, memory, most while querying", rss));
+    Ok(section)
 }
 
 /// Those that are here. The reference comes first.
@@ -211,33 +214,36 @@ fn in_postgres(bench: &Bench, duckdb: &Python, section: &mut Section) -> Outcome
     Ok(Some(Runner { whole: has == all, ..Runner::new(name, Box::new(postgres)) }))
 }
 
-/// Asks each once, and holds the answers against the first one's.
-fn compare(runners: &[Runner], section: &mut Section) -> Outcome<()> {
-    for question in &QUESTIONS {
-        let mut reference: Option<Vec<Vec<String>>> = None;
-        for runner in runners {
-            let rows = runner.engine.ask(runner.sql(question))?.rows;
-            match &reference {
-                None => reference = Some(rows),
-                Some(wanted) if runner.whole && *wanted != rows => {
-                    let at = wanted.iter().zip(&rows).position(|(wanted, found)| wanted != found);
-                    let row = at.unwrap_or(wanted.len().min(rows.len()));
-                    section.note(format!(
-                        "**{} answers \"{}\" otherwise than {}**: row {row} of {} and {}, {:?} and {:?}.",
-                        runner.name,
-                        question.what,
-                        runners[0].name,
-                        rows.len(),
-                        wanted.len(),
-                        rows.get(row),
-                        wanted.get(row)
-                    ));
-                }
-                Some(_) => {}
+/// Asks each once, holds the answers against the first one's, and says who answered.
+fn compare(runners: &[Runner], question: &Question, section: &mut Section) -> Vec<bool> {
+    let mut reference: Option<(&str, Vec<Vec<String>>)> = None;
+    let mut answered = Vec::new();
+    for runner in runners {
+        let answer = runner.engine.ask(runner.sql(question));
+        answered.push(answer.is_ok());
+        match (answer, &reference) {
+            (Err(why), _) => {
+                section.note(format!("**{} does not answer \"{}\"**: {why}", runner.name, question.what));
             }
+            (Ok(answer), None) => reference = Some((&runner.name, answer.rows)),
+            (Ok(answer), Some((name, wanted))) if runner.whole && *wanted != answer.rows => {
+                let rows = answer.rows;
+                let at = wanted.iter().zip(&rows).position(|(wanted, found)| wanted != found);
+                let row = at.unwrap_or(wanted.len().min(rows.len()));
+                section.note(format!(
+                    "**{} answers \"{}\" otherwise than {name}**: row {row} of {} and {}, {:?} and {:?}.",
+                    runner.name,
+                    question.what,
+                    rows.len(),
+                    wanted.len(),
+                    rows.get(row),
+                    wanted.get(row)
+                ));
+            }
+            (Ok(_), Some(_)) => {}
         }
     }
-    Ok(())
+    answered
 }
 
 fn table(runners: &[Runner]) -> Table {
@@ -245,36 +251,48 @@ fn table(runners: &[Runner]) -> Table {
         std::iter::once("ms".to_owned()).chain(runners.iter().map(|runner| runner.name.clone())).collect();
     let head: Vec<&str> = head.iter().map(String::as_str).chain(["Indelible of DuckDB"]).collect();
     let mut table = Table::new(&head);
+    let shares = shares(runners);
+    let shown =
+        |seconds: Option<f64>| seconds.map_or("–".to_owned(), |seconds| format!("{:.1}", seconds * 1e3));
+    let share = |share: Option<f64>| share.map_or("–".to_owned(), |share| ratio(share, 1.0));
     for (number, question) in QUESTIONS.iter().enumerate() {
-        let times = runners.iter().map(|runner| grouped(runner.medians[number] * 1e3));
-        let shared = shares(runners).map_or("–".to_owned(), |shares| ratio(shares[number], 1.0));
-        table.row(std::iter::once(question.what.to_owned()).chain(times).chain([shared]).collect());
+        let times = runners.iter().map(|runner| shown(runner.medians[number]));
+        table.row(
+            std::iter::once(question.what.to_owned()).chain(times).chain([share(shares[number])]).collect(),
+        );
     }
-    let mean =
-        |values: &[f64]| (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp();
-    let times = runners.iter().map(|runner| grouped(mean(&runner.medians) * 1e3));
-    let shared = shares(runners).map_or("–".to_owned(), |shares| ratio(mean(&shares), 1.0));
-    table.row(std::iter::once("geometric mean".to_owned()).chain(times).chain([shared]).collect());
+    let times = runners.iter().map(|runner| shown(mean(&runner.medians)));
+    table.row(
+        std::iter::once("geometric mean".to_owned()).chain(times).chain([share(mean(&shares))]).collect(),
+    );
     table
 }
 
+/// The geometric mean, if there are all of them.
+fn mean(values: &[Option<f64>]) -> Option<f64> {
+    let sum = values.iter().try_fold(0.0, |sum, value| value.map(|value| sum + value.ln()));
+    sum.filter(|_| !values.is_empty()).map(|sum| (sum / values.len() as f64).exp())
+}
+
 /// Our time for each question, as a share of DuckDB's.
-fn shares(runners: &[Runner]) -> Option<Vec<f64>> {
-    let by = |name: &str| runners.iter().find(|runner| runner.name.starts_with(name));
-    let (ours, theirs) = (by("Indelible")?, by("DuckDB")?);
-    Some(ours.medians.iter().zip(&theirs.medians).map(|(ours, theirs)| ours / theirs).collect())
+fn shares(runners: &[Runner]) -> Vec<Option<f64>> {
+    let by = |name: &str, number: usize| {
+        runners.iter().find(|runner| runner.name.starts_with(name)).and_then(|runner| runner.medians[number])
+    };
+    (0..QUESTIONS.len()).map(|number| Some(by("Indelible", number)? / by("DuckDB", number)?)).collect()
 }
 
 fn goals(runners: &[Runner]) -> Vec<Goal> {
-    let Some(shares) = shares(runners) else { return Vec::new() };
-    let mean = (shares.iter().map(|share| share.ln()).sum::<f64>() / shares.len() as f64).exp();
-    let worst = shares.iter().copied().fold(0.0, f64::max);
-    [("geometric mean", mean, GOAL_MEAN), ("the slowest", worst, GOAL_WORST)]
-        .map(|(what, share, most)| Goal {
+    let shares = shares(runners);
+    let worst = shares.iter().try_fold(0.0, |worst: f64, share| share.map(|share| worst.max(share)));
+    let found = [("geometric mean", mean(&shares), GOAL_MEAN), ("the slowest", worst, GOAL_WORST)];
+    let goal = |(what, share, most): (&str, Option<f64>, f64)| {
+        share.map(|share| Goal {
             what: format!("aggregates beside DuckDB on the same files, {what}"),
             wanted: format!("≤ {most} ×"),
             found: ratio(share, 1.0),
             met: share <= most,
         })
-        .into()
+    };
+    found.into_iter().filter_map(goal).collect()
 }

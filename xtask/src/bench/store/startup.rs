@@ -1,6 +1,6 @@
 //! How long a collector takes until it can be asked, by how many segments its ledger has.
 
-use super::{ingest, segments_of};
+use super::{ingest, segments_in_words, segments_of};
 use crate::bench::indelible::{Site, TENANT, stop_collector};
 use crate::bench::report::{Goal, Section, Table, grouped, median};
 use crate::bench::{Bench, Outcome, say};
@@ -34,10 +34,10 @@ pub(super) fn measure(bench: &Bench, store: &Site, records: u64) -> Outcome<Sect
         stop_collector(collector)?;
         times.push(start(&site)?);
         let found = segments_of(&site, TENANT);
-        table.row(row(format!("{found} segments"), found as u64 * RECORDS, &times));
+        table.row(row(segments_in_words(&site, TENANT), found as u64 * RECORDS, &times));
     }
     times.push(start(store)?);
-    table.row(row(format!("{} segments", segments_of(store, TENANT)), records, &times));
+    table.row(row(segments_in_words(store, TENANT), records, &times));
     section.tables.push(table);
     let (first, last) = (times[0], times[times.len() - 1]);
     section.goals.push(Goal {

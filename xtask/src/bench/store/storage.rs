@@ -13,7 +13,7 @@ use crate::bench::{Bench, Outcome, say};
 use indelible_corpus::{CHAT_TURNS, Call, Corpus, Mix, Options};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const CONVERSATIONS: u64 = 200;
@@ -52,7 +52,17 @@ pub(super) fn measure(bench: &Bench) -> Outcome<Section> {
     }
     let records = kept.first().map_or(0.0, |first| first.bytes);
     for (calls, seals, goal) in [(calls, 1, 8.0), (slow, SPREAD, 4.0)] {
-        let bytes = each(sealed(bench, calls, seals)?);
+        let ledger = sealed(bench, calls, seals)?;
+        let bytes = each(bytes_below(&ledger, None));
+        let part = |name: &str| grouped(each(bytes_below(&ledger, Some(name))));
+        section.note(format!(
+            "Of them in {seals} segment{}: `entries.parquet` {} bytes for each conversation, `payload.frames` {}, \
+             `ids.idx` {}.",
+            if seals == 1 { "" } else { "s" },
+            part("entries.parquet"),
+            part("payload.frames"),
+            part("ids.idx")
+        ));
         let what = match seals {
             1 => "Indelible, within one segment".to_owned(),
             _ => format!("Indelible, spread over {seals} segments"),
@@ -148,8 +158,8 @@ fn in_postgres(postgres: &Postgres, dir: &Path, calls: &[Call], lines: &[String]
     bytes.trim().parse().map_err(|_| format!("PostgreSQL: {bytes} bytes"))
 }
 
-/// Bytes of the segments that a collector makes of them, sealed so many times on the way.
-fn sealed(bench: &Bench, calls: Vec<Call>, seals: usize) -> Outcome<f64> {
+/// The segments that a collector makes of them, sealed so many times on the way.
+fn sealed(bench: &Bench, calls: Vec<Call>, seals: usize) -> Outcome<PathBuf> {
     say(&format!("store, conversations in {seals} segments"));
     let site = Site::create(bench, &format!("conversations-{seals}"))?;
     let collector = site.start_collector(&[])?;
@@ -166,5 +176,5 @@ fn sealed(bench: &Bench, calls: Vec<Call>, seals: usize) -> Outcome<f64> {
     if found != seals {
         return Err(format!("{seals} segments were to be made, but there are {found}"));
     }
-    Ok(bytes_below(&site.segments().join(format!("tenant={TENANT}")), None))
+    Ok(site.segments().join(format!("tenant={TENANT}")))
 }
