@@ -77,4 +77,8 @@ impl Records for Ledger {
     fn subject(&self, user: &str) -> io::Result<Option<String>> {
         self.collector.subject(&self.tenant, user).map_err(io::Error::other)
     }
+
+    fn shown(&self, text: &str) -> io::Result<String> {
+        Ok(self.collector.shown(&self.tenant, text))
+    }
 }
