@@ -13,6 +13,7 @@ mod kill;
 mod limits;
 mod machines;
 mod prices;
+mod query;
 mod read;
 mod segments;
 mod tamper;

@@ -57,7 +57,19 @@ fn fuzz_targets_build() -> Result<(), String> {
 /// `cargo xtask kill [N]`: the long form of the kill test.
 pub(crate) fn kill(arguments: &[String]) -> Result<(), String> {
     let times = arguments.first().map_or("200", String::as_str);
-    let test = ["test", "--release", "--test", "it", "kill::", "--", "--nocapture"];
+    // Without SQL, which is most of a release build and no part of this.
+    let test = [
+        "test",
+        "--release",
+        "--no-default-features",
+        "--features",
+        "demo",
+        "--test",
+        "it",
+        "kill::",
+        "--",
+        "--nocapture",
+    ];
     machine::run("cargo", &test, &[("INDELIBLE_KILLS", times)])
 }
 

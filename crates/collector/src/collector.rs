@@ -286,6 +286,11 @@ impl Collector {
         Ok(found.map(|subject| subject.to_string()))
     }
 
+    /// A string that a client chose, as a ledger shows it: as it is, or hashed.
+    pub fn shown(&self, tenant: &str, text: &str) -> String {
+        draft::clear_or_hashed(&mut lock(&self.vault), tenant, text)
+    }
+
     /// How it was set up.
     pub fn config(&self) -> &Config {
         &self.config

@@ -46,6 +46,9 @@ pub trait Records: Send + Sync {
 
     /// The pseudonym of a user, as the application names them. `None`: nobody of that name was ever recorded.
     fn subject(&self, user: &str) -> io::Result<Option<String>>;
+
+    /// A string that a client chose, as entries show it: as it is, or hashed if it could name a person.
+    fn shown(&self, text: &str) -> io::Result<String>;
 }
 
 /// A sealed segment, as far as queries need it.

@@ -22,7 +22,41 @@ use indelible_os::clock::Utc;
 use std::collections::BTreeMap;
 
 /// Searches that come with the program.
-const BUILT_IN: [&str; 0] = [];
+const BUILT_IN: &[&str] = &[
+    include_str!("../../../searches/access-log.sql"),
+    include_str!("../../../searches/blast-radius.sql"),
+    include_str!("../../../searches/config-changes.sql"),
+    include_str!("../../../searches/continuity.sql"),
+    include_str!("../../../searches/cost-by-day.sql"),
+    include_str!("../../../searches/cost-by-key.sql"),
+    include_str!("../../../searches/cost-by-model.sql"),
+    include_str!("../../../searches/cost-by-user.sql"),
+    include_str!("../../../searches/errors-by-model.sql"),
+    include_str!("../../../searches/errors-by-type.sql"),
+    include_str!("../../../searches/gaps.sql"),
+    include_str!("../../../searches/incident-timeline.sql"),
+    include_str!("../../../searches/interrupted.sql"),
+    include_str!("../../../searches/largest-sessions.sql"),
+    include_str!("../../../searches/latency-by-hour.sql"),
+    include_str!("../../../searches/model-declined.sql"),
+    include_str!("../../../searches/model-versions.sql"),
+    include_str!("../../../searches/population.sql"),
+    include_str!("../../../searches/providers.sql"),
+    include_str!("../../../searches/random-sample.sql"),
+    include_str!("../../../searches/record.sql"),
+    include_str!("../../../searches/records-of-user.sql"),
+    include_str!("../../../searches/refusals-counted.sql"),
+    include_str!("../../../searches/refused-requests.sql"),
+    include_str!("../../../searches/session.sql"),
+    include_str!("../../../searches/slowest-requests.sql"),
+    include_str!("../../../searches/source-delays.sql"),
+    include_str!("../../../searches/source-reports.sql"),
+    include_str!("../../../searches/sources.sql"),
+    include_str!("../../../searches/tool-calls.sql"),
+    include_str!("../../../searches/unpriced-models.sql"),
+    include_str!("../../../searches/usage-by-key-and-route.sql"),
+    include_str!("../../../searches/user-by-model.sql"),
+];
 
 /// A saved search.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -82,6 +82,10 @@ impl Records for Ledger {
     fn subject(&self, user: &str) -> io::Result<Option<String>> {
         self.collector.subject(&self.tenant, user).map_err(io::Error::other)
     }
+
+    fn shown(&self, text: &str) -> io::Result<String> {
+        Ok(self.collector.shown(&self.tenant, text))
+    }
 }
 
 /// A segment as the engine sees it. All its entries are of one UTC day: that holds, whatever was done to the clock.

@@ -214,6 +214,8 @@ impl Bench {
         say("building the release binaries (minutes, the first time)");
         let built = Command::new("cargo")
             .args(["build", "--release", "--quiet", "-p", "indelible", "-p", "indelible-standin"])
+            // Without SQL, which is most of a release build and no part of this.
+            .args(["--no-default-features", "--features", "indelible/demo"])
             .current_dir(&root)
             .status()
             .map_err(|error| format!("cannot run cargo: {error}"))?;

@@ -104,7 +104,8 @@ fn everything(options: &Options) -> Result<(), Trouble> {
 }
 
 fn build() -> Result<PathBuf, Trouble> {
-    machine::run("cargo", &["build", "-p", "indelible"], &[]).map_err(Trouble::Failed)?;
+    machine::run("cargo", &["build", "-p", "indelible", "--no-default-features", "--features", "demo"], &[])
+        .map_err(Trouble::Failed)?;
     Ok(machine::root().join("target/debug/indelible"))
 }
 

@@ -3,6 +3,7 @@
 //! | function | gives |
 //! |---|---|
 //! | `subject('user')` | the pseudonym of a user, NULL where nobody of that name was recorded |
+//! | `shown('text')` | a string that a client chose, as entries show it |
 //! | `p50(x)` … `p99(x)` | percentiles, approximate (t-digest) |
 //! | `error_rate(status)` | the share of requests that failed, of those that have a status |
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
@@ -26,6 +27,7 @@ use datafusion::scalar::ScalarValue;
 use serde_json::Value;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::sync::{Arc, LazyLock};
 
 /// Statuses of requests that failed: not those that the client gave up or that the gateway refused.
@@ -33,8 +35,9 @@ pub(super) const FAILED: [&str; 3] = ["upstream_error", "timeout", "interrupted"
 
 /// Functions of rows.
 pub(super) fn scalar(records: &Arc<dyn Records>) -> Vec<Arc<ScalarUDF>> {
-    let subject = Subject { records: records.clone(), signature: Signature::any(1, Volatility::Stable) };
-    [Arc::new(ScalarUDF::from(subject))].into_iter().chain(JSON.iter().cloned()).collect()
+    let subject = Lookup::function("subject", records, |records, user| records.subject(user));
+    let shown = Lookup::function("shown", records, |records, text| records.shown(text).map(Some));
+    [subject, shown].into_iter().chain(JSON.iter().cloned()).collect()
 }
 
 /// Functions of groups.
@@ -58,15 +61,31 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
     percentiles.into_iter().chain([Arc::new(AggregateUDF::from(ErrorRate { signature }))]).collect()
 });
 
-/// Replaced by a literal while the query is planned, so that it is an id to look for like any other.
-struct Subject {
+/// A function that asks the ledger. It is replaced by its answer, a literal, while the query is planned: what it
+/// gives is an id to look for like any other.
+struct Lookup {
+    name: &'static str,
+    find: Find,
     records: Arc<dyn Records>,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for Subject {
+type Find = fn(&dyn Records, &str) -> io::Result<Option<String>>;
+
+impl Lookup {
+    fn function(name: &'static str, records: &Arc<dyn Records>, find: Find) -> Arc<ScalarUDF> {
+        let signature = Signature::any(1, Volatility::Stable);
+        Arc::new(ScalarUDF::from(Self { name, find, records: records.clone(), signature }))
+    }
+
+    fn not_a_literal(&self) -> DataFusionError {
+        DataFusionError::Plan(format!("{}() takes a text literal or a parameter", self.name))
+    }
+}
+
+impl ScalarUDFImpl for Lookup {
     fn name(&self) -> &str {
-        "subject"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -78,43 +97,39 @@ impl ScalarUDFImpl for Subject {
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        let user = match args.as_slice() {
+        let text = match args.as_slice() {
             [Expr::Literal(value, _)] if value.data_type().is_string() => value.try_as_str().flatten(),
             [Expr::Literal(ScalarValue::Null, _)] => None,
-            _ => return Err(not_a_literal()),
+            _ => return Err(self.not_a_literal()),
         };
-        let found = user.map(|user| self.records.subject(user)).transpose();
-        let found = found.map_err(|error| DataFusionError::IoError(std::io::Error::other(error)))?.flatten();
+        let found = text.map(|text| (self.find)(&*self.records, text)).transpose();
+        let found = found.map_err(DataFusionError::IoError)?.flatten();
         Ok(ExprSimplifyResult::Simplified(lit(ScalarValue::Utf8View(found))))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Err(not_a_literal())
+        Err(self.not_a_literal())
     }
 }
 
-fn not_a_literal() -> DataFusionError {
-    DataFusionError::Plan("subject() takes a user's name as a text literal or a parameter".to_owned())
-}
-
-impl fmt::Debug for Subject {
+impl fmt::Debug for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Subject")
+        f.write_str(self.name)
     }
 }
 
-/// There is one to a session.
-impl PartialEq for Subject {
-    fn eq(&self, _: &Self) -> bool {
-        true
+/// A session has one of each name.
+impl PartialEq for Lookup {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 }
 
-impl Eq for Subject {}
+impl Eq for Lookup {}
 
-impl Hash for Subject {
+impl Hash for Lookup {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name().hash(state);
+        self.name.hash(state);
     }
 }
 

@@ -224,3 +224,33 @@ fn a_computation_on_its_own_result_is_right_or_refused() {
     let other_names = rows(Store::of(calls(3), 2), &format!("SELECT s * s + s AS t FROM ({inner})"));
     assert_eq!(other_names, [json!({ "t": 42 })]);
 }
+
+const PAGE: &str = include_str!("../../../../../docs/query.md");
+
+#[test]
+fn the_examples_of_the_page_run() {
+    let examples: Vec<&str> =
+        PAGE.split("```sql\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(examples.len() >= 6);
+    let store = Arc::new(Store::of(calls(50), 20).with_subject("jane@example.com", "sub_1"));
+    for sql in examples {
+        let answer = try_ask(&engine(), &store, Question::new(sql, Format::Jsonl));
+        assert!(answer.is_ok(), "{sql}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_page_names_every_column_and_every_view() {
+    for row in rows(Store::default(), "DESCRIBE events") {
+        let name = row["column_name"].as_str().unwrap();
+        assert!(PAGE.contains(&format!("| `{name}` |")), "docs/query.md lacks the column {name}");
+    }
+    let lacking: Vec<Value> = rows(
+        Store::default(),
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_name IN ('costs', 'sessions', 'tool_calls')",
+    )
+    .into_iter()
+    .filter(|row| !PAGE.contains(&format!("`{}`", row["column_name"].as_str().unwrap())))
+    .collect();
+    assert_eq!(lacking, Vec::<Value>::new());
+}

@@ -159,6 +159,10 @@ fn a_tail_that_cannot_be_read_is_an_error() {
         fn subject(&self, _: &str) -> io::Result<Option<String>> {
             Err(io::Error::other("the vault is gone"))
         }
+
+        fn shown(&self, text: &str) -> io::Result<String> {
+            Ok(if text.contains('@') { format!("h:{}", text.len()) } else { text.to_owned() })
+        }
     }
     for (sql, why) in
         [("SELECT count(*) FROM events", "00000007.wal"), ("SELECT 1 WHERE 'x' = subject('y')", "vault")]
