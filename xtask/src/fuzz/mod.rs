@@ -14,8 +14,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Every target, with what makes its seeds. A file in `fuzz/targets` each.
-const TARGETS: [(&str, seeds::Make); 10] = [
+/// A target: a file in `fuzz/targets`, and what makes its seeds.
+type Target = (&'static str, seeds::Make);
+
+const TARGETS: [Target; 10] = [
     ("codings", seeds::codings),
     ("config", seeds::config),
     ("dialects", seeds::dialects),
@@ -75,7 +77,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 /// Which targets, and for how long; `None` to list them.
-fn parse(arguments: &[String]) -> Result<Option<(Vec<(&'static str, seeds::Make)>, u64)>, String> {
+fn parse(arguments: &[String]) -> Result<Option<(Vec<Target>, u64)>, String> {
     let (mut targets, mut seconds) = (Vec::new(), SECONDS_DEFAULT);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {

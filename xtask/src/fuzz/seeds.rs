@@ -242,7 +242,9 @@ pub(crate) fn config() -> Seeds {
     for text in [&reference, &bare] {
         seeds.add(&[5], text);
     }
-    for variable in ["GATEWAY_LISTEN=127.0.0.1:1", "COLLECTOR_TENANTS=[\"a\"]", "GATEWAY_COLLECTOR_URL=https://x"] {
+    for variable in
+        ["GATEWAY_LISTEN=127.0.0.1:1", "COLLECTOR_TENANTS=[\"a\"]", "GATEWAY_COLLECTOR_URL=https://x"]
+    {
         seeds.add(&[4], variable.as_bytes());
     }
     Ok(seeds.0)
