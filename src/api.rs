@@ -5,6 +5,7 @@ use crate::run_dir::Address;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use indelible_net::client::{self, Settings};
 use std::time::Duration;
 
@@ -24,12 +25,58 @@ pub(crate) fn post(address: &Address, token: &str, purpose: &str, path: &str) ->
     call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
 }
 
+/// Gets `path`, an answer without an end in sight, and hands each of its lines to `take`.
+pub(crate) fn lines(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    path: &str,
+    mut take: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let request = Request::get(format!("{}{path}", address.url));
+    with_answer(address, token, purpose, request, async |answer| {
+        let status = answer.status();
+        let mut body = answer.into_body();
+        if !status.is_success() {
+            let body = body.collect().await.map_err(|error| unreachable(address, &error))?.to_bytes();
+            return Answer { status, body }.into_body().map(drop);
+        }
+        let mut rest: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| unreachable(address, &error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            for piece in data.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(piece);
+                if let Some(line) = rest.strip_suffix(b"\n") {
+                    take(std::str::from_utf8(line).map_err(Failure::new)?)?;
+                    rest.clear();
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 fn call(
     address: &Address,
     token: &str,
     purpose: &str,
     request: http::request::Builder,
 ) -> Result<Answer, Failure> {
+    with_answer(address, token, purpose, request, async |answer| {
+        let status = answer.status();
+        let body = answer.into_body().collect().await;
+        Ok(Answer { status, body: body.map_err(|error| unreachable(address, &error))?.to_bytes() })
+    })
+}
+
+fn with_answer<T>(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    request: http::request::Builder,
+    work: impl AsyncFnOnce(http::Response<Incoming>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     runtime.block_on(async {
         let settings = Settings {
@@ -44,16 +91,15 @@ fn call(
             request = request.header("x-indelible-purpose", purpose);
         }
         let request = request.body(Empty::new()).map_err(Failure::new)?;
-        let unreachable = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("the collector at {} does not answer", address.url))
-                .detail(error)
-                .hint("does its certificate hold this address? indelible key init --name adds one")
-        };
-        let answer = client.request(request).await.map_err(|error| unreachable(&causes(&error)))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| unreachable(&error))?.to_bytes();
-        Ok(Answer { status, body })
+        let answer = client.request(request).await.map_err(|error| unreachable(address, &causes(&error)))?;
+        work(answer).await
     })
+}
+
+fn unreachable(address: &Address, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("the collector at {} does not answer", address.url))
+        .detail(error)
+        .hint("does its certificate hold this address? indelible key init --name adds one")
 }
 
 impl Answer {

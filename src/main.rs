@@ -10,6 +10,8 @@ mod collector;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "collector")]
+mod export;
 mod failure;
 #[cfg(feature = "gateway")]
 mod gateway;
@@ -17,6 +19,8 @@ mod key;
 mod logging;
 #[cfg(feature = "collector")]
 mod prices;
+#[cfg(feature = "collector")]
+mod reading;
 #[cfg(feature = "collector")]
 mod records;
 #[cfg(feature = "collector")]
@@ -31,6 +35,8 @@ mod verify;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+#[cfg(feature = "collector")]
+use indelible_collector::reading::Asked;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -49,6 +55,17 @@ fn main() -> ExitCode {
         Command::List(ref arguments) => records::list(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Show(ref arguments) => records::show(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Conversation(ref arguments) => {
+            let asked = Asked::Session(arguments.session.clone());
+            reading::show(&cli.common, asked, arguments.format)
+        }
+        #[cfg(feature = "collector")]
+        Command::Trace(ref arguments) => {
+            reading::show(&cli.common, Asked::Trace(arguments.id.clone()), arguments.format)
+        }
+        #[cfg(feature = "collector")]
+        Command::Export(ref arguments) => export::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]

@@ -12,6 +12,8 @@
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
+//! * [`reading`]: records, sessions and agent runs as people read them
+//! * [`export`]: what is taken away, oldest first
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
 
@@ -21,11 +23,13 @@ pub mod checkpoint;
 pub mod data_dir;
 pub mod draft;
 pub mod entries;
+pub mod export;
 pub mod head;
 pub mod parts;
 pub mod pricing;
 pub mod query;
 pub mod read;
+pub mod reading;
 pub mod receive;
 pub mod seal;
 pub mod sequencer;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/source/frames` | a source, by its client certificate |
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
+//! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
 //! | `POST /v1/seal` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint` | anyone: it is signed |
 //! | `/healthz`, `/readyz`, `/metrics` | anyone |
@@ -13,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod export;
+mod reading;
 mod records;
 mod seal;
 mod sources;
@@ -72,6 +75,9 @@ pub async fn serve(
         .route("/v1/records", get(records::list))
         .route("/v1/records/{id}", get(records::show))
         .route("/v1/records/{id}/raw", get(records::raw))
+        .route("/v1/sessions/{id}", get(reading::session))
+        .route("/v1/traces/{id}", get(reading::trace))
+        .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
         .route("/tenants/{tenant}/checkpoint", get(checkpoint))
         .route("/healthz", get(async || "ok\n"))
