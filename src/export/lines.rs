@@ -21,8 +21,6 @@ pub(super) struct Line<'a> {
     #[serde(borrow, default)]
     chat: Option<&'a RawValue>,
     #[serde(default)]
-    payload: Option<&'a RawValue>,
-    #[serde(default)]
     left_out: Option<String>,
     #[serde(default)]
     ledgers: Option<Vec<Ledger>>,
@@ -105,7 +103,7 @@ impl<'a> Lines<'a> {
             ("parquet", _) => writing.push_row(&entry, bytes)?,
             ("chat", Some(chat)) => writing.push_line(chat.get())?,
             ("chat", None) => {}
-            _ if line.payload.is_some() || line.left_out.is_some() => writing.push_line(line.raw)?,
+            _ if self.state.has_payloads() => writing.push_line(line.raw)?,
             _ => writing.push_line(bytes)?,
         }
         if let Some(why) = &line.left_out {

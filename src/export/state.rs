@@ -5,6 +5,7 @@ use crate::cli::{Common, Export as Arguments};
 use crate::failure::Failure;
 use indelible_collector::export::{Content, Cursor, Ledger};
 use indelible_os::durable::{self, MODE_SECRET};
+use indelible_os::lock::DirLock;
 use indelible_record::commitment::to_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct State {
     dir: PathBuf,
     kept: Kept,
+    _lock: DirLock,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,14 +88,20 @@ impl State {
     pub(super) fn open_or_begin(common: &Common, arguments: &Arguments) -> Result<Self, Failure> {
         let dir = arguments.output.clone();
         durable::make_dir(&dir).map_err(io(&dir))?;
+        let lock = DirLock::try_acquire(&dir).map_err(io(&dir))?.ok_or_else(|| {
+            Failure::new(format!("another export is writing into {}", dir.display()))
+                .hint("wait for it, or name another directory")
+        })?;
         let path = dir.join(FILE);
         let salt = indelible_vault::random::<16>().map_err(Failure::new)?;
         let asked = Selection::of(common, arguments, &to_hex(&salt));
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let strange = std::fs::read_dir(&dir).map_err(io(&dir))?.next().is_some();
-                if strange {
+                // What a crash in the middle of the first write leaves is no file of others.
+                let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".export.json");
+                let mut names = std::fs::read_dir(&dir).map_err(io(&dir))?.flatten();
+                if names.any(|entry| !ours(&entry.file_name())) {
                     return Err(Failure::new(format!("{} is not empty and holds no export", dir.display()))
                         .hint("name a new directory"));
                 }
@@ -106,7 +114,7 @@ impl State {
                     next: None,
                     done: false,
                 };
-                return Ok(Self { dir, kept });
+                return Ok(Self { dir, kept, _lock: lock });
             }
             Err(error) => return Err(io(&path)(error)),
         };
@@ -123,7 +131,7 @@ impl State {
                 .detail(format!("that one: {}", json!(kept.selection)))
                 .hint("repeat its command to go on with it, or name a new directory"));
         }
-        let state = Self { dir, kept };
+        let state = Self { dir, kept, _lock: lock };
         state.check_parts()?;
         Ok(state)
     }
@@ -154,6 +162,10 @@ impl State {
 
     pub(super) fn format(&self) -> &str {
         &self.kept.selection.format
+    }
+
+    pub(super) fn has_payloads(&self) -> bool {
+        self.kept.selection.content == Content::Payloads
     }
 
     pub(super) fn part_records(&self) -> u64 {

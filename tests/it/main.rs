@@ -9,11 +9,13 @@
 mod access;
 mod bad_input;
 mod common;
+mod export;
 mod kill;
 mod limits;
 mod machines;
 mod prices;
 mod read;
+mod reading;
 mod segments;
 mod tamper;
 mod wire;

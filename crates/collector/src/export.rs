@@ -3,7 +3,7 @@
 //! ```text
 //! {"ledgers":[{"tenant":"default","size":1200,"origin":"…"}]}     first: what the selection is taken from
 //! {"entry":{…}}                                                   a record; the entry's bytes are exact
-//! {"entry":{…},"payload":{…}}                                     … with what was said, as `show` has it
+//! {"entry":{…},"payload":{…}}                                     … with what was said, as `show` has it, if it has any
 //! {"entry":{…},"chat":{…}}                                        … as a line of a data set
 //! {"entry":{…},"left_out":"why"}                                  … of which there is no more, and why
 //! {"at":{"tenant":"default","seq":512}}                           nothing more that is wanted stands before this
@@ -215,6 +215,7 @@ impl Export {
         match self.selection.content {
             Content::Entries => {}
             Content::Payloads => match reader.payload(found) {
+                Ok(payload) if payload.is_empty() => {}
                 Ok(payload) => {
                     let shown = view::full(found, collector.level(&found.entry), Ok(&payload));
                     line.payload = Some(shown["payload"].clone());

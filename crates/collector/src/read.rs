@@ -82,6 +82,14 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// Whether there is none: what the collector notes of itself often has none.
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty()
+            && self.response.is_empty()
+            && self.start == Private::default()
+            && self.end == Private::default()
+    }
+
     /// The request body as it was sent on, where it was changed.
     pub fn sent(&self) -> Option<Vec<u8>> {
         self.start.rewrite.as_ref()?.apply(&self.request)

@@ -2,7 +2,7 @@
 //! far it came when it ends, whichever way it ends.
 
 use crate::auth::Operator;
-use crate::records::{Filters, failed};
+use crate::records::{Filters, blocking, failed};
 use crate::{Problem, Shared};
 use axum::body::Body;
 use axum::extract::{Query as QueryString, State};
@@ -87,7 +87,7 @@ pub(crate) async fn export(
 ) -> Result<Response, Problem> {
     let selection = wish.selection()?;
     let collector = shared.collector.clone();
-    let export = Export::new(&collector, selection).map_err(|error| failed(&error))?;
+    let export = blocking(&shared, move |collector| Export::new(collector, selection)).await?;
     let asked = json!({ "export": format!("{wish:?}"), "purpose": operator.purpose });
     export.record_begin(&collector, &asked).await.map_err(|error| failed(&error))?;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);

@@ -97,25 +97,27 @@ fn of_block(block: &Block) -> String {
 
 /// The tree of an agent run.
 pub fn trace(turns: &[Turn], steps: &[Step]) -> String {
-    let mut out = String::new();
-    let mut depth_now = 0;
-    out.push_str("<ul>\n");
-    for (n, step) in steps.iter().enumerate() {
-        // Lists in lists: browsers end what a deeper one leaves open.
+    let mut out = String::from("<ul>\n");
+    let mut last: Option<usize> = None;
+    for step in steps {
         let depth = step.depth.min(NESTED_MAX);
-        while depth_now < depth {
-            out.push_str("<ul>\n");
-            depth_now += 1;
+        match last {
+            // A list within the item before it.
+            Some(last) if depth > last => out.push_str(&"<ul>\n".repeat(depth - last)),
+            Some(last) => {
+                out.push_str("</li>\n");
+                out.push_str(&"</ul></li>\n".repeat(last - depth));
+            }
+            None => {}
         }
-        while depth_now > depth {
-            out.push_str("</ul>\n");
-            depth_now -= 1;
-        }
-        let _ = writeln!(out, "<li id=\"s{n}\">{}</li>", of_step(turns, step));
+        let _ = write!(out, "<li>{}", of_step(turns, step));
+        last = Some(depth);
     }
-    for _ in 0..=depth_now {
-        out.push_str("</ul>\n");
+    if let Some(last) = last {
+        out.push_str("</li>\n");
+        out.push_str(&"</ul></li>\n".repeat(last));
     }
+    out.push_str("</ul>\n");
     out
 }
 
