@@ -49,6 +49,14 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files.map(|path| (named(&path), std::fs::read(&path).unwrap())).collect()
 }
 
+/// Whether a file is one that is being written.
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name.ends_with(".partial") || name.ends_with(".tmp") || name == "export.json"
+    })
+}
+
 fn lines(dir: &Path, tenant: &str) -> Vec<String> {
     let parts = files(dir).into_iter();
     let parts =
@@ -134,7 +142,7 @@ fn an_export_that_is_killed_goes_on_to_the_same_files() {
                 .spawn()
                 .unwrap();
             // A whole part is one without the name of an unfinished one.
-            let whole = || files(&path).iter().filter(|(name, _)| !name.ends_with(".partial")).count();
+            let whole = || files_below(&path).iter().filter(|path| !is_unfinished(path)).count();
             while child.try_wait().unwrap().is_none() && whole() < goal {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }

@@ -288,5 +288,5 @@ fn the_examples_of_the_page_work() {
         let lines = text.lines().filter(|line| !line.starts_with("──") && !line.starts_with("  event"));
         lines.map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
     };
-    assert_eq!(plain(&real), plain(shown));
+    assert_eq!(plain(&real), plain(shown), "the page shows another than\n{real}");
 }
