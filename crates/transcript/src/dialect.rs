@@ -2,7 +2,7 @@
 //!
 //! The end of the path says it, as it does for the gateway; where a path says nothing, the shape of the request does.
 
-use crate::model::{Dialect, Part, Transcript};
+use crate::model::{Dialect, Message, Part, Transcript};
 use crate::sse::Texts;
 use crate::{anthropic, body, chat, gemini, json, ollama, other, responses};
 use serde_json::Value;
@@ -54,7 +54,7 @@ pub fn read(exchange: &Exchange<'_>) -> Transcript {
         .unwrap_or_default();
     let mut transcript = Transcript { dialect, ..Transcript::default() };
     read_request(&asked, exchange, &mut transcript);
-    read_answer(&said, &mut transcript);
+    read_answer(&said, exchange, &mut transcript);
     transcript
 }
 
@@ -104,15 +104,22 @@ fn read_request(asked: &Texts, exchange: &Exchange<'_>, out: &mut Transcript) {
     }
     let read = !out.request.is_empty();
     let mut parts = asked.unread.clone();
-    if !read && parts.is_empty() && !exchange.request.body.is_empty() {
+    if !read && parts.is_empty() {
         parts.extend(asked.documents.iter().map(|document| Part::other("request", document)));
+        parts.extend(unless_blank(&exchange.request).filter(|_| asked.documents.is_empty()));
     }
     if !parts.is_empty() {
-        out.request.push(crate::model::Message::new("client", parts));
+        out.request.push(Message::new("client", parts));
     }
 }
 
-fn read_answer(said: &Texts, out: &mut Transcript) {
+/// A body in which nothing was found, though there is something.
+fn unless_blank(side: &Side<'_>) -> Option<Part> {
+    let blank = side.body.iter().all(u8::is_ascii_whitespace);
+    (!blank).then(|| Part::unread("nothing in it says anything", side.content_type, side.body))
+}
+
+fn read_answer(said: &Texts, exchange: &Exchange<'_>, out: &mut Transcript) {
     match out.dialect {
         Dialect::Chat => chat::answer(said, out),
         Dialect::Completions => chat::text_answer(said, out),
@@ -124,4 +131,7 @@ fn read_answer(said: &Texts, out: &mut Transcript) {
         Dialect::WebSocket | Dialect::Other => other::answer(said, out),
     }
     out.rest.extend(said.unread.iter().cloned());
+    if out.answers.is_empty() && out.error.is_none() && out.rest.is_empty() {
+        out.rest.extend(unless_blank(&exchange.response));
+    }
 }

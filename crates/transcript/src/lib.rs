@@ -17,8 +17,8 @@
 //! An answer that was streamed becomes the message that the client put together of it. No I/O, no clock, no keys.
 //!
 //! **Invariant:** whatever the bytes are, reading ends, and what could not be understood is in the transcript as
-//! [`model::Part::Unread`] or [`model::Part::Other`]: it is shown, not left out. Only what repeats the same (a stream's
-//! final object after its pieces, counts, ids) is not shown twice.
+//! [`model::Part::Unread`] or [`model::Part::Other`]: it is shown, not left out. Only parameters, counts, ids and
+//! log probabilities, and what repeats the same (a stream's final object after its pieces), stay in the bodies.
 
 #![forbid(unsafe_code)]
 

@@ -28,7 +28,7 @@ pub enum Node {
     /// A record, by its place among the turns.
     Record(usize),
     /// A tool call of a record.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// A tool call and its result.
@@ -73,7 +73,7 @@ pub fn tree(turns: &[Turn]) -> Vec<Step> {
         while let Some((at, depth)) = todo.pop() {
             steps.push(Step { depth, node: Node::Record(at) });
             let of_record = calls[at].iter().cloned();
-            steps.extend(of_record.map(|call| Step { depth: depth + 1, node: Node::Call(call) }));
+            steps.extend(of_record.map(|call| Step { depth: depth + 1, node: Node::Call(Box::new(call)) }));
             let below = children.get(&Some(at)).into_iter().flatten().rev();
             todo.extend(below.map(|child| (*child, depth + 1)));
         }
@@ -160,4 +160,94 @@ pub fn to_json(turns: &[Turn], steps: &[Step]) -> Vec<Value> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Transcript;
+    use crate::model::{Answer, Message};
+
+    type Named<'a> = (Option<&'a str>, &'a str);
+
+    /// A record below another, that brings results and makes calls.
+    fn turn(id: &str, parent: Option<&str>, brings: &[Named<'_>], calls: &[Named<'_>]) -> Turn {
+        let result = |(id, name): &Named<'_>| Part::ToolResult {
+            id: id.map(str::to_owned),
+            name: id.is_none().then(|| (*name).to_owned()),
+            parts: vec![Part::text("result")],
+            is_error: false,
+        };
+        let call = |(id, name): &Named<'_>| Part::ToolCall {
+            id: id.map(str::to_owned),
+            name: (*name).to_owned(),
+            arguments: "{}".to_owned(),
+        };
+        let message = Message::new("assistant", calls.iter().map(call).collect());
+        let mut entry = json!({ "event_id": id });
+        if let Some(parent) = parent {
+            entry["parent_event_id"] = parent.into();
+        }
+        Turn {
+            entry,
+            level: String::new(),
+            leaf_hash: String::new(),
+            user: None,
+            matches: None,
+            error: None,
+            said: Ok(Transcript {
+                request: vec![Message::new("tool", brings.iter().map(result).collect())],
+                answers: vec![Answer { message, ..Answer::default() }],
+                ..Transcript::default()
+            }),
+        }
+    }
+
+    fn drawn(turns: &[Turn]) -> Vec<String> {
+        let line = |step: &Step| {
+            let what = match &step.node {
+                Node::Span(id) => id.clone(),
+                Node::Record(at) => turns[*at].event_id().to_owned(),
+                Node::Call(call) => match &call.result {
+                    Some((_, at)) => format!("{} in {}", call.name, turns[*at].event_id()),
+                    None => format!("{} open", call.name),
+                },
+            };
+            format!("{}{what}", "-".repeat(step.depth))
+        };
+        tree(turns).iter().map(line).collect()
+    }
+
+    #[test]
+    fn records_stand_below_their_parents_and_results_below_their_calls() {
+        let turns = [
+            turn("a", None, &[], &[(Some("c1"), "plan"), (Some("c2"), "look")]),
+            turn("b", Some("a"), &[], &[]),
+            turn("c", None, &[(Some("c1"), "")], &[]),
+            // The history brings c1 again, and the result of a call that nobody made.
+            turn("d", None, &[(Some("c1"), ""), (Some("c9"), "")], &[]),
+        ];
+        assert_eq!(drawn(&turns), ["a", "-plan in c", "-look open", "-b", "c", "d"]);
+    }
+
+    #[test]
+    fn calls_without_ids_are_answered_in_order() {
+        let turns = [
+            turn("a", None, &[], &[(None, "w"), (None, "w")]),
+            turn("b", None, &[(None, "w")], &[]),
+            turn("c", None, &[(None, "w")], &[]),
+        ];
+        assert_eq!(drawn(&turns), ["a", "-w in b", "-w in c", "b", "c"]);
+    }
+
+    #[test]
+    fn a_parent_that_was_recorded_later_and_a_circle_are_no_trouble() {
+        let later = [turn("a", Some("b"), &[], &[]), turn("b", None, &[], &[])];
+        assert_eq!(drawn(&later), ["b", "-a"]);
+        let circle =
+            [turn("a", Some("b"), &[], &[]), turn("b", Some("a"), &[], &[]), turn("c", Some("c"), &[], &[])];
+        let mut names: Vec<String> = drawn(&circle).iter().map(|line| line.replace('-', "")).collect();
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"], "each once");
+    }
 }

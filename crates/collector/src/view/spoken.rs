@@ -31,6 +31,10 @@ pub(super) fn parts(payload: &Payload) -> Option<Vec<(String, Part)>> {
 fn part(message: &Message) -> (String, Part) {
     let who = if message.side == Side::Client { "client" } else { "server" };
     let whole = message.payload.len() as u64 == message.bytes;
+    if let Some(Close { code, reason }) = message.close() {
+        let json = json!({ "code": code, "reason": reason });
+        return (who.to_owned(), Part::other("close", &json));
+    }
     let part = match (message.kind, std::str::from_utf8(&message.payload)) {
         (Kind::Text, Ok(text)) if whole => Part::text(text),
         (kind, _) => Part::unread(format!("a {} message", word(kind)), None, &message.payload),
