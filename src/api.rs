@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::run_dir::Address;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use indelible_net::client::{self, Settings};
 use std::time::Duration;
@@ -20,41 +20,14 @@ pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> 
     call(address, token, purpose, Request::get(format!("{}{path}", address.url)))
 }
 
-/// Asks a collector to do something.
-pub(crate) fn post(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
-    call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
-}
-
-/// Gets `path`, an answer without an end in sight, and hands each of its lines to `take`.
-pub(crate) fn lines(
+/// Asks a collector to do what `path` names.
+pub(crate) fn post_empty(
     address: &Address,
     token: &str,
     purpose: &str,
     path: &str,
-    mut take: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let request = Request::get(format!("{}{path}", address.url));
-    with_answer(address, token, purpose, request, async |answer| {
-        let status = answer.status();
-        let mut body = answer.into_body();
-        if !status.is_success() {
-            let body = body.collect().await.map_err(|error| unreachable(address, &error))?.to_bytes();
-            return Answer { status, body }.into_body().map(drop);
-        }
-        let mut rest: Vec<u8> = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| unreachable(address, &error))?;
-            let Ok(data) = frame.into_data() else { continue };
-            for piece in data.split_inclusive(|byte| *byte == b'\n') {
-                rest.extend_from_slice(piece);
-                if let Some(line) = rest.strip_suffix(b"\n") {
-                    take(std::str::from_utf8(line).map_err(Failure::new)?)?;
-                    rest.clear();
-                }
-            }
-        }
-        Ok(())
-    })
+) -> Result<Answer, Failure> {
+    call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
 }
 
 fn call(
@@ -63,37 +36,74 @@ fn call(
     purpose: &str,
     request: http::request::Builder,
 ) -> Result<Answer, Failure> {
-    with_answer(address, token, purpose, request, async |answer| {
+    runtime()?.block_on(async {
+        let answer = send(address, token, purpose, request, Bytes::new()).await?;
         let status = answer.status();
-        let body = answer.into_body().collect().await;
-        Ok(Answer { status, body: body.map_err(|error| unreachable(address, &error))?.to_bytes() })
+        let body =
+            answer.into_body().collect().await.map_err(|error| unreachable(address, &error))?.to_bytes();
+        Ok(Answer { status, body })
     })
 }
 
-fn with_answer<T>(
+/// Gets `path`, whose answer has no end in sight, and hands each of its lines to `take`.
+pub(crate) fn lines(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    path: &str,
+    mut take: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let request = Request::get(format!("{}{path}", address.url));
+        let answer = send(address, token, purpose, request, Bytes::new()).await?;
+        let (head, mut body) = answer.into_parts();
+        if !head.status.is_success() {
+            let body = body.collect().await.map_err(|error| unreachable(address, &error))?.to_bytes();
+            return Err(Answer { status: head.status, body }.into_failure());
+        }
+        let mut line: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Failure::new("the answer broke off: what came of it is not all of it")
+                    .detail(causes(&error))
+                    .hint("the same command goes on from here")
+            })?;
+            for piece in frame.data_ref().into_iter().flat_map(|data| data.split_inclusive(|b| *b == b'\n')) {
+                line.extend_from_slice(piece);
+                if let Some(text) = line.strip_suffix(b"\n") {
+                    take(std::str::from_utf8(text).map_err(Failure::new)?)?;
+                    line.clear();
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn send(
     address: &Address,
     token: &str,
     purpose: &str,
     request: http::request::Builder,
-    work: impl AsyncFnOnce(http::Response<Incoming>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
-    runtime.block_on(async {
-        let settings = Settings {
-            ca: address.ca.as_deref(),
-            identity: None,
-            connect_timeout: Duration::from_secs(5),
-            http2_only: false,
-        };
-        let client = client::build::<Empty<Bytes>>(&settings).map_err(Failure::new)?;
-        let mut request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        if let Ok(purpose) = http::HeaderValue::from_str(purpose) {
-            request = request.header("x-indelible-purpose", purpose);
-        }
-        let request = request.body(Empty::new()).map_err(Failure::new)?;
-        let answer = client.request(request).await.map_err(|error| unreachable(address, &causes(&error)))?;
-        work(answer).await
-    })
+    body: Bytes,
+) -> Result<http::Response<Incoming>, Failure> {
+    let settings = Settings {
+        ca: address.ca.as_deref(),
+        identity: None,
+        connect_timeout: Duration::from_secs(5),
+        http2_only: false,
+    };
+    let client = client::build::<Full<Bytes>>(&settings).map_err(Failure::new)?;
+    let mut request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if let Ok(purpose) = http::HeaderValue::from_str(purpose) {
+        request = request.header("x-indelible-purpose", purpose);
+    }
+    let request = request.body(Full::new(body)).map_err(Failure::new)?;
+    client.request(request).await.map_err(|error| unreachable(address, &causes(&error)))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)
 }
 
 fn unreachable(address: &Address, error: &dyn std::fmt::Display) -> Failure {
@@ -105,9 +115,10 @@ fn unreachable(address: &Address, error: &dyn std::fmt::Display) -> Failure {
 impl Answer {
     /// The body, or the collector's own words on why there is none.
     pub(crate) fn into_body(self) -> Result<Bytes, Failure> {
-        if self.status.is_success() {
-            return Ok(self.body);
-        }
+        if self.status.is_success() { Ok(self.body) } else { Err(self.into_failure()) }
+    }
+
+    fn into_failure(self) -> Failure {
         let said: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = |name: &str| said["error"][name].as_str().map(str::to_owned);
         let code = match self.status {
@@ -116,8 +127,9 @@ impl Answer {
             _ => 2,
         };
         let mut failure = Failure::new(text("message").unwrap_or_else(|| self.status.to_string())).code(code);
+        failure.detail = text("detail");
         failure.hint = text("hint");
-        Err(failure)
+        failure
     }
 }
 

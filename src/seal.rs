@@ -21,7 +21,7 @@ pub(crate) fn run(common: &Common) -> Outcome {
     spinner.enable_steady_tick(TICK);
     let made = match run_dir::find(&common.data())? {
         Some((address, token)) => {
-            let body = api::post(&address, &token, &common.purpose, "/v1/seal")?.into_body()?;
+            let body = api::post_empty(&address, &token, &common.purpose, "/v1/seal")?.into_body()?;
             let answer: Value = serde_json::from_slice(&body).map_err(Failure::new)?;
             answer["segments"].as_u64().unwrap_or(0)
         }
