@@ -21,7 +21,12 @@ pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> 
 }
 
 /// Asks a collector to do what `path` names.
-pub(crate) fn post_empty(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
+pub(crate) fn post_empty(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    path: &str,
+) -> Result<Answer, Failure> {
     call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
 }
 
@@ -75,6 +80,41 @@ pub(crate) fn post(
     })
 }
 
+/// Gets `path`, whose answer has no end in sight, and hands each of its lines to `take`.
+pub(crate) fn lines(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    path: &str,
+    mut take: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let request = Request::get(format!("{}{path}", address.url));
+        let answer = send(address, token, purpose, request, Bytes::new()).await?;
+        let (head, mut body) = answer.into_parts();
+        if !head.status.is_success() {
+            let body = body.collect().await.map_err(|error| unreachable(address, &error))?.to_bytes();
+            return Err(Answer { status: head.status, body }.into_failure());
+        }
+        let mut line: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Failure::new("the answer broke off: what came of it is not all of it")
+                    .detail(causes(&error))
+                    .hint("the same command goes on from here")
+            })?;
+            for piece in frame.data_ref().into_iter().flat_map(|data| data.split_inclusive(|b| *b == b'\n')) {
+                line.extend_from_slice(piece);
+                if let Some(text) = line.strip_suffix(b"\n") {
+                    take(std::str::from_utf8(text).map_err(Failure::new)?)?;
+                    line.clear();
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 async fn send(
     address: &Address,
     token: &str,
@@ -119,7 +159,6 @@ impl Answer {
         let code = match self.status {
             StatusCode::NOT_FOUND | StatusCode::GONE => 1,
             StatusCode::CONFLICT => 3,
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::SERVICE_UNAVAILABLE => 6,
             _ => 2,
         };
         let mut failure = Failure::new(text("message").unwrap_or_else(|| self.status.to_string())).code(code);

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 #[cfg(feature = "collector")]
 mod doctor;
+mod export;
 mod failure;
 #[cfg(feature = "gateway")]
 mod gateway;
@@ -21,6 +22,7 @@ mod logging;
 mod prices;
 #[cfg(feature = "collector")]
 mod query;
+mod reading;
 #[cfg(feature = "collector")]
 mod records;
 #[cfg(feature = "collector")]
@@ -37,6 +39,8 @@ mod verify;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+#[cfg(feature = "collector")]
+use indelible_collector::reading::Asked;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -59,6 +63,16 @@ fn main() -> ExitCode {
         Command::Query(ref arguments) => query::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Search(ref arguments) => query::search(&cli.common, arguments),
+        Command::Conversation(ref arguments) => {
+            let asked = Asked::Session(arguments.session.clone());
+            reading::show(&cli.common, asked, arguments.format)
+        }
+        #[cfg(feature = "collector")]
+        Command::Trace(ref arguments) => {
+            reading::show(&cli.common, Asked::Trace(arguments.id.clone()), arguments.format)
+        }
+        #[cfg(feature = "collector")]
+        Command::Export(ref arguments) => export::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]

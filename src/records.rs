@@ -1,11 +1,13 @@
 //! `indelible list` and `indelible show`: through a running collector, or on the directory itself.
 
 use crate::api;
-use crate::cli::{Common, List, Show, Side};
+use crate::cli::{Common, Filters, List, Show, Side};
 use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
+use crate::reading;
 use crate::run_dir;
 use indelible_collector::data_dir::DataDir;
+use indelible_collector::reading::Asked;
 use indelible_collector::{Collector, CollectorError, Config, Query, view};
 use indelible_os::clock::Utc;
 use indelible_vault::KeyStore;
@@ -49,6 +51,9 @@ pub(crate) fn show(common: &Common, arguments: &Show) -> Outcome {
     if let Some(side) = arguments.raw {
         print(&raw(common, &arguments.id, side)?)?;
         return Ok(0);
+    }
+    if arguments.format.is_some() {
+        return reading::show(common, Asked::Record(arguments.id.clone()), arguments.format);
     }
     let records = match run_dir::find(&common.data())? {
         Some((address, token)) => {
@@ -167,6 +172,19 @@ pub(crate) fn with_collector<T>(
 }
 
 fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
+    let filters = Filters {
+        event_type: arguments.event_type.clone(),
+        model: arguments.model.clone(),
+        user: arguments.user.clone(),
+        session: arguments.session.clone(),
+        since: arguments.since.clone(),
+        until: arguments.until.clone(),
+    };
+    query_of_filters(common, &filters)
+}
+
+/// What filters ask for.
+pub(crate) fn query_of_filters(common: &Common, filters: &Filters) -> Result<Query, Failure> {
     let time = |name: &str, text: &Option<String>| -> Result<Option<Utc>, Failure> {
         let parsed = text.as_deref().map(str::parse).transpose();
         parsed.map_err(|error: indelible_os::clock::NotATime| {
@@ -175,13 +193,13 @@ fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
     };
     Ok(Query {
         tenant: common.tenant.clone(),
-        event_type: arguments.event_type.clone(),
-        model: arguments.model.clone(),
-        user: arguments.user.clone(),
-        session: arguments.session.clone(),
-        id: None,
-        since: time("since", &arguments.since)?,
-        until: time("until", &arguments.until)?,
+        event_type: filters.event_type.clone(),
+        model: filters.model.clone(),
+        user: filters.user.clone(),
+        session: filters.session.clone(),
+        since: time("since", &filters.since)?,
+        until: time("until", &filters.until)?,
+        ..Query::default()
     })
 }
 
@@ -203,7 +221,7 @@ fn list_path(common: &Common, arguments: &List) -> String {
     path
 }
 
-fn tenant_query(common: &Common, before: char) -> String {
+pub(crate) fn tenant_query(common: &Common, before: char) -> String {
     common.tenant.as_ref().map_or(String::new(), |tenant| format!("{before}tenant={}", api::encode(tenant)))
 }
 
@@ -306,7 +324,7 @@ fn spoken(text: &mut String, messages: &[Value]) {
     }
 }
 
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),

@@ -9,12 +9,14 @@
 mod access;
 mod bad_input;
 mod common;
+mod export;
 mod kill;
 mod limits;
 mod machines;
 mod prices;
 mod query;
 mod read;
+mod reading;
 mod segments;
 mod tamper;
 mod wire;

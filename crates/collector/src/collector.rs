@@ -196,11 +196,33 @@ impl Collector {
         asked: serde_json::Value,
         results: u64,
     ) -> Result<Receipt, CollectorError> {
-        let mut detail = serde_json::Map::new();
-        detail.insert("results".to_owned(), results.into());
+        let detail = serde_json::Map::from_iter([("results".to_owned(), results.into())]);
+        self.record_look(event_type::ACCESS, actor, action, resource, asked, detail).await
+    }
+
+    /// Records that someone takes records away: who, what was asked, why, and in `detail` how far it came.
+    pub async fn record_export(
+        &self,
+        actor: &str,
+        action: &str,
+        asked: serde_json::Value,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Receipt, CollectorError> {
+        self.record_look(event_type::EXPORT, actor, action, None, asked, detail).await
+    }
+
+    async fn record_look(
+        &self,
+        event_type: &str,
+        actor: &str,
+        action: &str,
+        resource: Option<(&str, &str)>,
+        asked: serde_json::Value,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Receipt, CollectorError> {
         let clear = |text: &str| draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, text);
         let entry = Entry {
-            event_type: event_type::ACCESS.to_owned(),
+            event_type: event_type.to_owned(),
             actor: Some(Actor { id: clear(actor), kind: "operator".to_owned() }),
             action: Some(clear(action)),
             resource: resource.map(|(kind, id)| Resource { id: clear(id), kind: clear(kind) }),
@@ -264,6 +286,10 @@ impl Collector {
     /// The records at this moment.
     pub fn view(&self) -> Arc<View> {
         self.store.view()
+    }
+
+    pub(crate) fn vault(&self) -> &Mutex<Vault> {
+        &self.vault
     }
 
     fn reader(&self) -> Reader<'_> {

@@ -13,6 +13,8 @@
 //! * [`store`]: segments and log, as one
 //! * [`repair`]: what is made of other files, made again
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
+//! * [`reading`]: records, sessions and agent runs as people read them
+//! * [`export`]: what is taken away, oldest first
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
 
@@ -22,11 +24,13 @@ pub mod checkpoint;
 pub mod data_dir;
 pub mod draft;
 pub mod entries;
+pub mod export;
 pub mod head;
 pub mod parts;
 pub mod pricing;
 pub mod query;
 pub mod read;
+pub mod reading;
 pub mod receive;
 pub mod repair;
 pub mod seal;

@@ -22,8 +22,12 @@ pub struct Query {
     pub user: Option<String>,
     /// The session.
     pub session: Option<String>,
+    /// The trace.
+    pub trace: Option<String>,
     /// Event id, or request id.
     pub id: Option<String>,
+    /// Trace and session are given as entries show them, hashed ones as `h:…`.
+    pub as_shown: bool,
     /// Not before.
     pub since: Option<Utc>,
     /// Before.
@@ -33,7 +37,7 @@ pub struct Query {
 /// A query, in the words that entries use.
 pub(crate) struct Wanted {
     query: Query,
-    /// Per tenant: how its ledger shows the model, the session, the id, the user.
+    /// Per tenant: how its ledger shows the model, the session, the trace, the id, the user.
     shown: BTreeMap<String, Shown>,
     event_id: Option<Uuid>,
 }
@@ -42,6 +46,7 @@ pub(crate) struct Wanted {
 struct Shown {
     model: Option<String>,
     session: Option<String>,
+    trace: Option<String>,
     id: Option<String>,
     subject: Option<String>,
 }
@@ -62,9 +67,11 @@ impl Wanted {
             let mut as_shown = |text: &Option<String>| {
                 text.as_ref().map(|text| draft::clear_or_hashed(vault, &tenant, text))
             };
+            let of_entry = |text: &Option<String>| text.clone().filter(|_| query.as_shown);
             let mut here = Shown {
                 model: as_shown(&query.model),
-                session: as_shown(&query.session),
+                session: of_entry(&query.session).or_else(|| as_shown(&query.session)),
+                trace: of_entry(&query.trace).or_else(|| as_shown(&query.trace)),
                 id: as_shown(&query.id),
                 subject: None,
             };
@@ -91,6 +98,9 @@ impl Wanted {
         if let Some(id) = &shown.id {
             let event = self.event_id.map(|id| ids::hash(IdKind::Event, &id.to_string()));
             return Some(event.into_iter().chain([ids::hash(IdKind::Request, id)]).collect());
+        }
+        if let Some(trace) = &shown.trace {
+            return Some(vec![ids::hash(IdKind::Trace, trace)]);
         }
         let session = shown.session.as_ref().map(|session| ids::hash(IdKind::Session, session));
         let subject = || shown.subject.as_ref().map(|subject| ids::hash(IdKind::Subject, subject));
@@ -126,6 +136,7 @@ impl Wanted {
         let Some(shown) = self.shown.get(tenant) else { return false };
         let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         is(&shown.session, &entry.session_id)
+            && is(&shown.trace, &entry.trace_id)
             && (shown.model.is_none() || shown.model == entry.model || shown.model == entry.model_returned)
             && self.query.event_type.as_ref().is_none_or(|wanted| *wanted == entry.event_type)
             && is(&shown.subject, &entry.subject_ref)

@@ -4,6 +4,8 @@
 //! that says so is found. Everything else reads from the newest entry backwards. Memory is bounded whatever the
 //! ledger's size.
 
+pub mod forward;
+
 use crate::CollectorError;
 use crate::parts::Parts;
 use crate::query::Wanted;
@@ -14,6 +16,7 @@ use indelible_ledger::{Hash, leaf_hash};
 use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
 use indelible_record::event::{PieceMeta, Private};
+use indelible_segment::entries::EntriesReader;
 use indelible_segment::payload::{Piece, pieces};
 use indelible_spool::wal::{Record, Ref, Stream};
 use indelible_vault::{Vault, VaultError, seal};
@@ -79,6 +82,14 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// Whether there is none: what the collector notes of itself often has none.
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty()
+            && self.response.is_empty()
+            && self.start == Private::default()
+            && self.end == Private::default()
+    }
+
     /// The request body as it was sent on, where it was changed.
     pub fn sent(&self) -> Option<Vec<u8>> {
         self.start.rewrite.as_ref()?.apply(&self.request)
@@ -325,22 +336,9 @@ impl Gathered<'_> {
 /// Looks at the rows of a segment from the last to the first, and at no block of rows in which nothing can be wanted.
 fn backwards_in(segment: &Arc<Segment>, here: &mut Gathered<'_>) -> Result<(), CollectorError> {
     let entries = segment.entries()?;
-    let unreadable = |error: parquet::errors::ParquetError| CollectorError::Segment {
-        path: segment.path().to_owned(),
-        what: error.to_string(),
-    };
     for (group, rows) in entries.groups().rev() {
+        let may = candidates(segment, &entries, group, &rows, here.wanted, here.tenant)?;
         let Range { start, end } = rows;
-        let mut may = vec![true; usize::try_from(end - start).unwrap_or(0)];
-        for (names, value) in here.wanted.columns(here.tenant) {
-            let mut has = vec![false; may.len()];
-            for name in names {
-                for (row, text) in entries.texts(group, name).map_err(unreadable)?.iter().enumerate() {
-                    has[row] |= text.as_ref().is_some_and(|text| text.data() == value.as_bytes());
-                }
-            }
-            may.iter_mut().zip(has).for_each(|(may, has)| *may &= has);
-        }
         let blocks = (end - start).div_ceil(BLOCK_ROWS);
         for block in (0..blocks).rev() {
             let from = block * BLOCK_ROWS;
@@ -366,6 +364,32 @@ fn backwards_in(segment: &Arc<Segment>, here: &mut Gathered<'_>) -> Result<(), C
         }
     }
     Ok(())
+}
+
+/// Which rows of a row group can be wanted, as far as single columns tell.
+fn candidates(
+    segment: &Segment,
+    entries: &EntriesReader,
+    group: usize,
+    rows: &Range<u64>,
+    wanted: &Wanted,
+    tenant: &str,
+) -> Result<Vec<bool>, CollectorError> {
+    let unreadable = |error: parquet::errors::ParquetError| CollectorError::Segment {
+        path: segment.path().to_owned(),
+        what: error.to_string(),
+    };
+    let mut may = vec![true; usize::try_from(rows.end - rows.start).unwrap_or(0)];
+    for (names, value) in wanted.columns(tenant) {
+        let mut has = vec![false; may.len()];
+        for name in names {
+            for (row, text) in entries.texts(group, name).map_err(unreadable)?.iter().enumerate() {
+                has[row] |= text.as_ref().is_some_and(|text| text.data() == value.as_bytes());
+            }
+        }
+        may.iter_mut().zip(has).for_each(|(may, has)| *may &= has);
+    }
+    Ok(may)
 }
 
 fn found(event_id: Uuid, bytes: &[u8], place: Place) -> Result<Found, CollectorError> {

@@ -1,6 +1,9 @@
 //! A record as people and programs are shown it: the same JSON from the API and from the command line.
 
 mod spoken;
+mod turn;
+
+pub use turn::turn;
 
 use crate::read::{Found, Payload};
 use indelible_record::event::Private;

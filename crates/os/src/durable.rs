@@ -238,6 +238,12 @@ pub fn publish_dir(staged: &Path, target: &Path) -> io::Result<()> {
     sync_dir(parent(target))
 }
 
+/// Gives a staged file, which is synced, its place; what was there is replaced in one step.
+pub fn publish_file(staged: &Path, target: &Path) -> io::Result<()> {
+    std::fs::rename(staged, target)?;
+    sync_dir(parent(target))
+}
+
 /// Removes a directory and what is in it, which nobody needs.
 pub fn remove_dir(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {

@@ -47,6 +47,8 @@ pub mod event_type {
     pub const SEGMENT_SEALED: &str = "segment_sealed";
     /// Someone looked at records.
     pub const ACCESS: &str = "access";
+    /// Someone took records away.
+    pub const EXPORT: &str = "export";
 }
 
 /// How a request ended. Exactly one of these stands in every terminal entry.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/source/frames` | a source, by its client certificate |
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
+//! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
 //! | `POST /v1/seal` | the operator |
 //! | `POST /v1/sql` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint` | anyone: it is signed |
@@ -16,6 +17,8 @@
 mod auth;
 mod ledger;
 mod look;
+mod export;
+mod reading;
 mod records;
 mod seal;
 mod sources;
@@ -84,6 +87,9 @@ pub async fn serve(
         .route("/v1/records", get(records::list))
         .route("/v1/records/{id}", get(records::show))
         .route("/v1/records/{id}/raw", get(records::raw))
+        .route("/v1/sessions/{id}", get(reading::session))
+        .route("/v1/traces/{id}", get(reading::trace))
+        .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(checkpoint))

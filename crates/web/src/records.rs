@@ -1,12 +1,14 @@
 //! Looking at records. Each look is an entry of the operations ledger before its answer goes out.
 
 use crate::auth::Operator;
+use crate::reading::{self, Shown};
 use crate::{Problem, Shared};
 use axum::Json;
 use axum::extract::{Path, Query as QueryString, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use indelible_collector::read::{Found, Payload};
+use indelible_collector::reading::Asked;
 use indelible_collector::{Collector, CollectorError, Query, view};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,15 +23,15 @@ const SHOW_MAX: usize = 100;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filters {
-    tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     #[serde(rename = "type")]
-    event_type: Option<String>,
-    model: Option<String>,
-    user: Option<String>,
-    session: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-    limit: Option<usize>,
+    pub(crate) event_type: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) until: Option<String>,
+    pub(crate) limit: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,26 +41,37 @@ pub(crate) struct Side {
     tenant: Option<String>,
 }
 
+impl Filters {
+    /// What they ask for.
+    pub(crate) fn query(&self) -> Result<Query, Problem> {
+        let time = |name: &str, text: &Option<String>| {
+            text.as_deref().map(str::parse).transpose().map_err(|error: indelible_os::clock::NotATime| {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("{name}: {error}"),
+                    "times are RFC 3339 or dates",
+                )
+            })
+        };
+        Ok(Query {
+            tenant: self.tenant.clone(),
+            event_type: self.event_type.clone(),
+            model: self.model.clone(),
+            user: self.user.clone(),
+            session: self.session.clone(),
+            since: time("since", &self.since)?,
+            until: time("until", &self.until)?,
+            ..Query::default()
+        })
+    }
+}
+
 pub(crate) async fn list(
     State(shared): State<Shared>,
     operator: Operator,
     QueryString(filters): QueryString<Filters>,
 ) -> Result<Json<Value>, Problem> {
-    let time = |name: &str, text: &Option<String>| {
-        text.as_deref().map(str::parse).transpose().map_err(|error: indelible_os::clock::NotATime| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {error}"), "times are RFC 3339 or dates")
-        })
-    };
-    let query = Query {
-        tenant: filters.tenant.clone(),
-        event_type: filters.event_type.clone(),
-        model: filters.model.clone(),
-        user: filters.user.clone(),
-        session: filters.session.clone(),
-        id: None,
-        since: time("since", &filters.since)?,
-        until: time("until", &filters.until)?,
-    };
+    let query = filters.query()?;
     let limit = filters.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let found = blocking(&shared, move |collector| collector.list(&query, limit)).await?;
     let asked = json!({ "filters": format!("{filters:?}"), "purpose": operator.purpose });
@@ -72,9 +85,12 @@ pub(crate) async fn show(
     State(shared): State<Shared>,
     operator: Operator,
     Path(id): Path<String>,
-    QueryString(side): QueryString<Side>,
-) -> Result<Json<Value>, Problem> {
-    let found = find(&shared, &id, side.tenant).await?;
+    QueryString(shown): QueryString<Shown>,
+) -> Result<Response, Problem> {
+    if shown.format.is_some() {
+        return reading::show(&shared, &operator, Asked::Record(id), shown).await;
+    }
+    let found = find(&shared, &id, shown.tenant).await?;
     record(&shared, "show", Some(&id), json!({ "id": id, "purpose": operator.purpose }), found.len()).await?;
     some(&id, &found)?;
     let mut records = Vec::new();
@@ -83,7 +99,7 @@ pub(crate) async fn show(
         let (one, payload) = open(&shared, one).await?;
         records.push(view::full(&one, level, payload.as_ref().map_err(Clone::clone)));
     }
-    Ok(Json(json!({ "records": records })))
+    Ok(Json(json!({ "records": records })).into_response())
 }
 
 pub(crate) async fn raw(
@@ -157,7 +173,7 @@ async fn record(
         .map_err(|error| failed(&error))
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&Collector) -> Result<T, CollectorError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -189,6 +189,8 @@ fn a_conversation_passes_untouched_and_is_recorded_message_by_message() {
     let shown = text(&site.run(&["show", "req-socket"]).stdout);
     assert!(shown.contains("server text        26 bytes  {\"type\":\"session.created\"}"), "{shown}");
     assert!(shown.contains("client close        6 bytes  1000 done"), "{shown}");
+    let read = text(&site.run(&["show", "req-socket", "--format", "text"]).stdout);
+    assert!(read.contains("server\n    {\"type\":\"session.created\"}\n"), "{read}");
     let key_id = entry["api_key_id"].as_str().expect("the key among the subprotocols is known by its id");
     assert!(key_id.starts_with("k:"), "{key_id}");
     assert!(!record.to_string().contains(KEY), "and kept nowhere: {record:#}");

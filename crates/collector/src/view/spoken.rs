@@ -3,6 +3,7 @@
 use super::put_bytes;
 use crate::read::Payload;
 use indelible_spool::wal::Stream;
+use indelible_transcript::model::Part;
 use indelible_websocket::{Close, Extension, Kind, Mark, Message, Side, conversation};
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,37 @@ const SHOWN_MAX_BYTES: usize = 64 << 20;
 
 /// The conversation in a payload, if it is one.
 pub(super) fn shown(payload: &Payload) -> Option<Value> {
+    let (messages, readable) = heard(payload)?;
+    Some(json!({ "messages": messages.iter().map(message).collect::<Vec<_>>(), "readable": readable }))
+}
+
+/// The messages in order, with their part of the transcript.
+pub(super) fn parts(payload: &Payload) -> Option<Vec<(String, Part)>> {
+    let (messages, readable) = heard(payload)?;
+    let mut parts: Vec<(String, Part)> = messages.iter().map(part).collect();
+    if !readable {
+        for (who, bytes) in [("client", &payload.request), ("server", &payload.response)] {
+            parts.push((who.to_owned(), Part::unread("not all of it is WebSocket frames", None, bytes)));
+        }
+    }
+    Some(parts)
+}
+
+fn part(message: &Message) -> (String, Part) {
+    let who = if message.side == Side::Client { "client" } else { "server" };
+    let whole = message.payload.len() as u64 == message.bytes;
+    if let Some(Close { code, reason }) = message.close() {
+        let json = json!({ "code": code, "reason": reason });
+        return (who.to_owned(), Part::other("close", &json));
+    }
+    let part = match (message.kind, std::str::from_utf8(&message.payload)) {
+        (Kind::Text, Ok(text)) if whole => Part::text(text),
+        (kind, _) => Part::unread(format!("a {} message", word(kind)), None, &message.payload),
+    };
+    (who.to_owned(), part)
+}
+
+fn heard(payload: &Payload) -> Option<(Vec<Message>, bool)> {
     if payload.pieces.is_empty() {
         return None;
     }
@@ -24,9 +56,7 @@ pub(super) fn shown(payload: &Payload) -> Option<Value> {
         })
         .collect();
     let extension = extension.and_then(Extension::negotiated);
-    let (messages, readable) =
-        conversation(&payload.request, &payload.response, &marks, extension, SHOWN_MAX_BYTES);
-    Some(json!({ "messages": messages.iter().map(message).collect::<Vec<_>>(), "readable": readable }))
+    Some(conversation(&payload.request, &payload.response, &marks, extension, SHOWN_MAX_BYTES))
 }
 
 fn message(message: &Message) -> Value {

@@ -5,7 +5,6 @@
 //! added up: servers that send them with every event send running totals (vLLM's `continuous_usage_stats`,
 //! Anthropic's `message_delta`).
 
-use super::coding::Decoder;
 use super::kept::{At, Pick};
 use super::pick::Picker;
 use super::plan::{Keep, Meaning};
@@ -16,6 +15,7 @@ use super::usage::{Tokens, Usage};
 use super::{Dialect, Endpoint, value};
 use crate::headers;
 use http::{HeaderMap, header};
+use indelible_coding::Decoder;
 use indelible_record::event::Answer;
 use std::borrow::Cow;
 

@@ -15,7 +15,6 @@
 //! **Invariant:** memory per body is a constant: no event, string or nesting is buffered to be understood.
 
 mod answer;
-mod coding;
 mod kept;
 mod pick;
 mod plan;

@@ -1,13 +1,13 @@
 //! What a request body says of the call: which model, for whom, with what.
 
 use super::Endpoint;
-use super::coding::Decoder;
 use super::kept::Pick;
 use super::pick::Picker;
 use super::plan::{Keep, Meaning};
 use super::value;
 use crate::headers;
 use http::HeaderMap;
+use indelible_coding::Decoder;
 use indelible_record::entry::Param;
 use indelible_record::event::Facts;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Compressed bodies: a copy is decoded, whatever its coding, wherever it is cut.
 
 use super::*;
-use crate::dialect::coding::tests::{Coding, coded};
+use indelible_coding::encode::{Coding, coded};
 
 const BODY: &str = "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello hello hello\"}}]}\n\n\
     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":6}}\n\ndata: [DONE]\n\n";

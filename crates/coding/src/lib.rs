@@ -7,6 +7,11 @@
 //! **Invariant:** a body costs at most its window of memory (8 MiB for zstd as RFC 9659 bounds it, 16 MiB
 //! for brotli, 32 KiB for the others), and the time of [`DECODED_MAX_BYTES`], however small it is.
 
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "encode"))]
+pub mod encode;
+
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::io;
@@ -28,7 +33,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// Why a body was not read, or not to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub enum Unread {
     /// It is in a coding that nothing here knows.
     UnknownCoding,
     /// It is not what its coding says.
@@ -39,7 +44,7 @@ pub(crate) enum Unread {
 
 impl Unread {
     /// The word that stands in entries.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownCoding => "unknown_coding",
             Self::BrokenCoding => "broken_coding",
@@ -49,7 +54,7 @@ impl Unread {
 }
 
 /// Decodes one body.
-pub(super) struct Decoder {
+pub struct Decoder {
     /// In the order in which they are undone: the last that was applied first.
     layers: Vec<Layer>,
     received: u64,
@@ -92,7 +97,7 @@ enum Outcome {
 
 impl Decoder {
     /// A decoder for the value of `Content-Encoding`, lines joined by commas; `None` where nothing is coded.
-    pub(super) fn new(content_encoding: &str) -> Option<Self> {
+    pub fn new(content_encoding: &str) -> Option<Self> {
         let codings = content_encoding.split(',').map(str::trim);
         let codings = codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
         let codings: Vec<&str> = codings.take(CODINGS_MAX + 1).collect();
@@ -106,7 +111,7 @@ impl Decoder {
     }
 
     /// Decodes on, and gives what comes out.
-    pub(super) fn push(&mut self, piece: &[u8], give: &mut dyn FnMut(&[u8])) {
+    pub fn push(&mut self, piece: &[u8], give: &mut dyn FnMut(&[u8])) {
         if self.unread.is_some() {
             return;
         }
@@ -123,9 +128,17 @@ impl Decoder {
     }
 
     /// Why the rest was not read, if it was not.
-    pub(super) fn unread(&self) -> Option<Unread> {
+    pub fn unread(&self) -> Option<Unread> {
         self.unread
     }
+}
+
+/// A whole body with its codings undone, or as much of it as could be read, and then why no more.
+pub fn decode(content_encoding: &str, body: &[u8]) -> Option<(Vec<u8>, Option<Unread>)> {
+    let mut decoder = Decoder::new(content_encoding)?;
+    let mut plain = Vec::new();
+    decoder.push(body, &mut |piece| plain.extend_from_slice(piece));
+    Some((plain, decoder.unread()))
 }
 
 /// Undoes all codings on one piece, each in steps that the next takes over at once.
@@ -378,4 +391,4 @@ impl Gzip {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -1,20 +1,11 @@
 //! Decoding against what encoders make, cut everywhere; and against what is made to do harm.
 
+use super::encode::{Coding, coded};
 use super::*;
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use std::io::Write;
-
-/// How test bodies are coded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Coding {
-    Gzip,
-    Zlib,
-    RawDeflate,
-    Brotli,
-    Zstd,
-}
 
 const ALL: [(Coding, &str); 5] = [
     (Coding::Gzip, "gzip"),
@@ -23,29 +14,6 @@ const ALL: [(Coding, &str); 5] = [
     (Coding::Brotli, "br"),
     (Coding::Zstd, "zstd"),
 ];
-
-/// Codes a body.
-pub(crate) fn coded(coding: Coding, body: &[u8]) -> Vec<u8> {
-    match coding {
-        Coding::Gzip => written(GzEncoder::new(Vec::new(), Compression::best()), body, GzEncoder::finish),
-        Coding::Zlib => written(ZlibEncoder::new(Vec::new(), Compression::best()), body, ZlibEncoder::finish),
-        Coding::RawDeflate => {
-            written(DeflateEncoder::new(Vec::new(), Compression::best()), body, DeflateEncoder::finish)
-        }
-        Coding::Brotli => {
-            let mut coded = Vec::new();
-            let params = brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
-            brotli::BrotliCompress(&mut &*body, &mut coded, &params).unwrap();
-            coded
-        }
-        Coding::Zstd => zstd::stream::encode_all(body, 3).unwrap(),
-    }
-}
-
-fn written<W: Write>(mut encoder: W, body: &[u8], finish: impl Fn(W) -> io::Result<Vec<u8>>) -> Vec<u8> {
-    encoder.write_all(body).unwrap();
-    finish(encoder).unwrap()
-}
 
 fn decoded<'a>(
     content_encoding: &str,
