@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 /// A target: a file in `fuzz/targets`, and what makes its seeds.
 type Target = (&'static str, seeds::Make);
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("codings", seeds::codings),
     ("config", seeds::config),
     ("dialects", seeds::dialects),
@@ -25,6 +25,7 @@ const TARGETS: [Target; 10] = [
     ("ledger", seeds::ledger),
     ("prices", seeds::prices),
     ("record", seeds::record),
+    ("segment", seeds::segment),
     ("spool", seeds::spool),
     ("usage", seeds::usage),
     ("websocket", seeds::websocket),

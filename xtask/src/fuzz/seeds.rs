@@ -2,6 +2,8 @@
 //! tell its target what to do with it. A seed that misses is only a worse one: nothing else depends on these.
 
 use crate::machine;
+use indelible_segment::ids::IdsWriter;
+use indelible_segment::payload::{Owner, PayloadWriter, Piece, put_piece};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -56,6 +58,32 @@ pub(crate) fn ledger() -> Seeds {
     for what in 4..8 {
         seeds.add(&[what], &[6; 120]);
     }
+    Ok(seeds.0)
+}
+
+pub(crate) fn segment() -> Seeds {
+    let mut seeds = Numbered::new();
+    let mut ids = IdsWriter::default();
+    for row in 0..300u32 {
+        ids.push_hash(u64::from(row % 50) << 48, row);
+    }
+    seeds.add(&[1, 0, 7], &ids.finish(300));
+    seeds.add(&[2], &(0..=255).flat_map(|n: u8| [n % 7, 0, n]).collect::<Vec<_>>());
+    let owner = Owner { tenant: "t".to_owned(), origin: "o".to_owned(), segment: uuid::Uuid::nil() };
+    let failed = |error: std::io::Error| error.to_string();
+    let mut plain = |_: &[u8], part: &[u8]| Ok::<_, std::io::Error>(part.to_vec());
+    let mut writer = PayloadWriter::new(Vec::new(), owner).map_err(failed)?;
+    let mut record = Vec::new();
+    for seq in 0..3 {
+        writer.piece(seq, Piece::Input, b"a prompt", &mut plain).map_err(failed)?;
+        writer.end_record(seq, &mut plain).map_err(failed)?;
+        put_piece(&mut record, Piece::Output, b"an answer");
+    }
+    writer.end_frame(&mut plain).map_err(failed)?;
+    record.push(0);
+    seeds.add(&[3, 0, 0, 0, 0, 14], &writer.finish().map_err(failed)?.0);
+    seeds.add(&[4], &record);
+    seeds.add(&[5], b"\x01one\n\x03two\n\x01three and more\n");
     Ok(seeds.0)
 }
 
