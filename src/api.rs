@@ -21,7 +21,12 @@ pub(crate) fn get(address: &Address, token: &str, purpose: &str, path: &str) -> 
 }
 
 /// Asks a collector to do what `path` names.
-pub(crate) fn post_empty(address: &Address, token: &str, purpose: &str, path: &str) -> Result<Answer, Failure> {
+pub(crate) fn post_empty(
+    address: &Address,
+    token: &str,
+    purpose: &str,
+    path: &str,
+) -> Result<Answer, Failure> {
     call(address, token, purpose, Request::post(format!("{}{path}", address.url)))
 }
 
