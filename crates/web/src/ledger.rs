@@ -3,15 +3,15 @@
 //! Segments as they were when the question came, and of the log what stood in none of them then, up to its newest entry:
 //! whoever reads twice reads the same.
 
-use indelible_collector::{Collector, CollectorError};
-use indelible_query::{Records, Segment};
 use bytes::Bytes;
 use indelible_collector::store::View;
+use indelible_collector::{Collector, CollectorError};
 use indelible_os::clock::Utc;
+use indelible_query::{Records, Segment};
 use indelible_record::entry::Entry;
 use indelible_segment::ReadAt;
-use indelible_segment::manifest::ENTRIES;
 use indelible_segment::columns::Row;
+use indelible_segment::manifest::ENTRIES;
 use indelible_verify::directory::OPERATIONS;
 use std::io;
 use std::ops::ControlFlow;

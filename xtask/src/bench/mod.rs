@@ -136,7 +136,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     if cfg!(debug_assertions) {
         return crate::machine::again_optimised("bench", args);
     }
-    let bench = Bench::prepare(effort)?;
+    let bench = Bench::prepare(effort, matches!(part, Part::Store(_)))?;
     let machine = Machine::look(bench.dir())?;
     let mut report = Report::default();
     let mut sites = Vec::new();
@@ -209,13 +209,14 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
 }
 
 impl Bench {
-    fn prepare(effort: Effort) -> Outcome<Self> {
+    /// `sql`: the SQL engine, too, which is most of a release build and no part of what asks no questions.
+    fn prepare(effort: Effort, sql: bool) -> Outcome<Self> {
         let root = workspace()?;
         say("building the release binaries (minutes, the first time)");
         let built = Command::new("cargo")
             .args(["build", "--release", "--quiet", "-p", "indelible", "-p", "indelible-standin"])
-            // Without SQL, which is most of a release build and no part of this.
-            .args(["--no-default-features", "--features", "indelible/demo"])
+            .args(["--no-default-features", "--features"])
+            .arg(if sql { "indelible/demo,indelible/sql" } else { "indelible/demo" })
             .current_dir(&root)
             .status()
             .map_err(|error| format!("cannot run cargo: {error}"))?;
