@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body::Frame;
-use indelible_collector::Collector;
 use indelible_collector::export::{self, Content, Counts, Cursor, Export, Selection};
+use indelible_collector::{Collector, CollectorError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -87,7 +87,15 @@ pub(crate) async fn export(
 ) -> Result<Response, Problem> {
     let selection = wish.selection()?;
     let collector = shared.collector.clone();
-    let export = blocking(&shared, move |collector| Export::new(collector, selection)).await?;
+    let export = blocking(&shared, move |collector| Ok(Export::new(collector, selection))).await?;
+    let export = export.map_err(|error| match error {
+        CollectorError::Unfit(what) => Problem::new(
+            StatusCode::CONFLICT,
+            what,
+            "the sizes are those of another ledger, or not signed yet",
+        ),
+        error => failed(&error),
+    })?;
     let asked = json!({ "export": format!("{wish:?}"), "purpose": operator.purpose });
     export.record_begin(&collector, &asked).await.map_err(|error| failed(&error))?;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
