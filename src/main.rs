@@ -24,6 +24,8 @@ mod run_dir;
 #[cfg(feature = "collector")]
 mod seal;
 mod shutdown;
+#[cfg(feature = "collector")]
+mod store;
 #[cfg(all(feature = "gateway", feature = "collector"))]
 mod up;
 #[cfg(feature = "collector")]

@@ -5,6 +5,7 @@ use crate::cli::{Common, List, Show, Side};
 use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
 use crate::run_dir;
+use crate::store;
 use indelible_collector::data_dir::DataDir;
 use indelible_collector::{Collector, CollectorError, Config, Query, view};
 use indelible_os::clock::Utc;
@@ -152,6 +153,7 @@ pub(crate) fn with_collector<T>(
     drop(DataDir::open(&data).map_err(|error| failure(&error))?);
     let mut config = Config::new(&data);
     config.keys = common.keys();
+    config.bucket = store::configured(common)?;
     config.tenants = KeyStore::verifier_keys(&config.keys)
         .map_err(Failure::new)?
         .into_iter()

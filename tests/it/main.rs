@@ -15,5 +15,6 @@ mod machines;
 mod prices;
 mod read;
 mod segments;
+mod store_s3;
 mod tamper;
 mod wire;

@@ -11,6 +11,7 @@
 //! * [`head`], [`checkpoint`]: the commit point, and what is signed there
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
+//! * `upload`: segments go to a bucket, and the oldest leave this machine
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
@@ -35,6 +36,9 @@ pub mod view;
 
 mod collector;
 mod error;
+mod tiers;
+#[cfg(feature = "s3")]
+mod upload;
 
 pub use collector::{Collector, Config};
 pub use error::CollectorError;
