@@ -112,8 +112,9 @@ impl Collector {
             return Err(CollectorError::Refused(what.to_owned()));
         }
         let mut tiers = Tiers::open(&dir, config.bucket.as_ref())?;
-        let store = Arc::new(Store::open(tiers.storage.clone())?);
-        let recovered = recover(&dir, &keys, &head, store.clone())?;
+        let explain = |error| tiers.explain(&config.data, error);
+        let store = Arc::new(Store::open(tiers.storage.clone()).map_err(explain)?);
+        let recovered = recover(&dir, &keys, &head, store.clone()).map_err(explain)?;
         let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
         tiers.prove(&store, &vault)?;

@@ -285,10 +285,7 @@ fn decrypt(
 }
 
 /// Rows with an id in those segments that are slow to reach, asked for side by side. `None`: it is quick to reach.
-fn look_far(
-    segments: &[&Arc<Segment>],
-    hashes: &[u64],
-) -> Vec<Option<Result<Vec<u64>, CollectorError>>> {
+fn look_far(segments: &[&Arc<Segment>], hashes: &[u64]) -> Vec<Option<Result<Vec<u64>, CollectorError>>> {
     std::thread::scope(|scope| {
         let look = |segment: &Arc<Segment>| {
             let segment = segment.clone();

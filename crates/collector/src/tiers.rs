@@ -5,27 +5,54 @@ use crate::store::Storage;
 use crate::store::local::LocalStorage;
 use crate::store::location::Location;
 use crate::{CollectorError, Config};
+use indelible_verify::directory::CachedManifest;
+use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "s3")]
-pub(crate) use with_bucket::Tiers;
+pub(crate) use with_bucket::{Tiers, reading};
 #[cfg(not(feature = "s3"))]
-pub(crate) use without_bucket::Tiers;
+pub(crate) use without_bucket::{Tiers, reading};
 
 fn local(dir: &DataDir) -> Result<LocalStorage, CollectorError> {
     LocalStorage::open_or_create(&dir.segments()).map_err(CollectorError::io(&dir.segments()))
 }
 
+/// Segments that are missed were in a bucket once, and none is configured.
+fn no_bucket(dir: &Path, error: CollectorError) -> CollectorError {
+    match error {
+        CollectorError::Refused(what) if !CachedManifest::read_all(dir).is_empty() => {
+            let why = "segments were moved to a bucket: name it in the configuration, collector.store_url";
+            CollectorError::Refused(format!("{what}; {why}"))
+        }
+        error => error,
+    }
+}
+
 #[cfg(feature = "s3")]
 mod with_bucket {
-    use super::{Arc, CollectorError, Config, DataDir, Location, Storage, local};
+    use super::{
+        Arc, CollectorError, Config, DataDir, LocalStorage, Location, Path, Storage, local, no_bucket,
+    };
     use crate::store::Store;
-    use crate::store::remote::{Tiered, prove};
+    use crate::store::remote::{Auditing, Bucket, Reading, Tiered, prove};
     use crate::upload::Uploader;
     use indelible_vault::Vault;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, PoisonError};
     use std::thread::JoinHandle;
+
+    /// Segments for a reader that takes no lock and keeps nothing.
+    pub(crate) fn reading(
+        root: &Path,
+        bucket: Option<&Location>,
+    ) -> Result<Arc<dyn Storage>, CollectorError> {
+        let local = LocalStorage::existing(root);
+        let Some(bucket) = bucket else { return Ok(Arc::new(local)) };
+        let opened = Bucket::open(bucket)
+            .map_err(|source| CollectorError::Io { path: bucket.to_string().into(), source })?;
+        Ok(Arc::new(Reading::new(local, Auditing::new(opened))))
+    }
 
     pub(crate) struct Tiers {
         pub(crate) storage: Arc<dyn Storage>,
@@ -43,6 +70,18 @@ mod with_bucket {
                 .map_err(|source| CollectorError::Io { path: bucket.to_string().into(), source })?;
             let tiered = Arc::new(tiered);
             Ok(Self { storage: tiered.clone(), tiered: Some(tiered), uploader: Mutex::default() })
+        }
+
+        /// Why segments may be missed: the bucket did not answer.
+        pub(crate) fn explain(&self, dir: &Path, error: CollectorError) -> CollectorError {
+            match (error, &self.tiered) {
+                (CollectorError::Refused(what), Some(tiered)) if !tiered.reached.load(Ordering::Relaxed) => {
+                    let bucket = tiered.bucket();
+                    CollectorError::Refused(format!("{what}; {bucket} does not answer, and may have it"))
+                }
+                (error, Some(_)) => error,
+                (error, None) => no_bucket(dir, error),
+            }
         }
 
         /// Holds what came from the bucket against the ledger.
@@ -83,11 +122,28 @@ mod with_bucket {
 
 #[cfg(not(feature = "s3"))]
 mod without_bucket {
-    use super::{Arc, CollectorError, Config, DataDir, Location, Storage, local};
+    use super::{
+        Arc, CollectorError, Config, DataDir, LocalStorage, Location, Path, Storage, local, no_bucket,
+    };
     use crate::store::Store;
     use indelible_vault::Vault;
     use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
+
+    pub(crate) fn reading(
+        root: &Path,
+        bucket: Option<&Location>,
+    ) -> Result<Arc<dyn Storage>, CollectorError> {
+        match bucket {
+            Some(bucket) => Err(not_built(bucket)),
+            None => Ok(Arc::new(LocalStorage::existing(root))),
+        }
+    }
+
+    fn not_built(bucket: &Location) -> CollectorError {
+        let what = "this program was built without the feature s3".to_owned();
+        CollectorError::Format { path: bucket.to_string().into(), what }
+    }
 
     pub(crate) struct Tiers {
         pub(crate) storage: Arc<dyn Storage>,
@@ -95,11 +151,14 @@ mod without_bucket {
 
     impl Tiers {
         pub(crate) fn open(dir: &DataDir, bucket: Option<&Location>) -> Result<Self, CollectorError> {
-            if let Some(bucket) = bucket {
-                let what = "this program was built without the feature s3".to_owned();
-                return Err(CollectorError::Format { path: bucket.to_string().into(), what });
+            match bucket {
+                Some(bucket) => Err(not_built(bucket)),
+                None => Ok(Self { storage: Arc::new(local(dir)?) }),
             }
-            Ok(Self { storage: Arc::new(local(dir)?) })
+        }
+
+        pub(crate) fn explain(&self, dir: &Path, error: CollectorError) -> CollectorError {
+            no_bucket(dir, error)
         }
 
         pub(crate) fn prove(&self, _: &Store, _: &Mutex<Vault>) -> Result<(), CollectorError> {

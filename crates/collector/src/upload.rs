@@ -90,7 +90,10 @@ impl Uploader {
         match self.tiered.remote(path) {
             Some(remote) if remote.is_whole() => {
                 if remote.manifest_bytes() != self.manifest_bytes(segment)? {
-                    return Err(failed(segment, "another segment of this name is in the bucket; nothing there is replaced"));
+                    return Err(failed(
+                        segment,
+                        "another segment of this name is in the bucket; nothing there is replaced",
+                    ));
                 }
             }
             // What is there of it was never whole, or is not any more.
@@ -120,7 +123,10 @@ impl Uploader {
             Put::Exists => {
                 let there = self.asked(segment, bucket.read_whole(&name, MANIFEST_MAX_BYTES as u64))?;
                 if there != bytes {
-                    return Err(failed(segment, "another segment of this name is in the bucket; nothing there is replaced"));
+                    return Err(failed(
+                        segment,
+                        "another segment of this name is in the bucket; nothing there is replaced",
+                    ));
                 }
                 self.asked(segment, bucket.head(&name))?.and_then(|object| object.tag)
             }
@@ -156,7 +162,10 @@ impl Uploader {
             self.go_on()?;
             let name = format!("{}/{file}", segment.path());
             if self.asked(segment, bucket.hash(&name))? != *facts {
-                return Err(failed(segment, &format!("{bucket}/{name} reads back differently from what was sealed")));
+                return Err(failed(
+                    segment,
+                    &format!("{bucket}/{name} reads back differently from what was sealed"),
+                ));
             }
         }
         let name = format!("{}/{MANIFEST}", segment.path());

@@ -88,15 +88,20 @@ mod tests {
         assert_eq!(parsed("s3://audit"), both("audit", ""));
         assert_eq!(parsed("s3://audit/"), both("audit", ""));
         assert_eq!(parsed("s3://audit/a/b/"), both("audit", "a/b"));
-        for bad in ["audit", "http://audit", "s3://", "s3:///a", "s3://audit/a//b", "s3://audit/../b", "s3://a/b c"] {
+        for bad in
+            ["audit", "http://audit", "s3://", "s3:///a", "s3://audit/a//b", "s3://audit/../b", "s3://a/b c"]
+        {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn keys_are_shown_to_nobody() {
-        let credentials =
-            Credentials { key_id: "AKEY".to_owned(), secret: "hush".to_owned(), token: Some("tick".to_owned()) };
+        let credentials = Credentials {
+            key_id: "AKEY".to_owned(),
+            secret: "hush".to_owned(),
+            token: Some("tick".to_owned()),
+        };
         assert_eq!(format!("{credentials:?}"), "Credentials");
         assert_eq!(credentials.scrub("for AKEY, hush tick"), "for …, … …");
     }

@@ -20,7 +20,7 @@ mod manifests;
 mod prove;
 pub(crate) mod tiered;
 
-pub use auditing::Auditing;
+pub use auditing::{Auditing, Reading};
 pub use bucket::Bucket;
 pub(crate) use prove::prove;
 pub use tiered::Tiered;

@@ -10,8 +10,8 @@ use indelible_segment::manifest::{FileFacts, FileHasher};
 use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutOptions, PutPayload, RetryConfig,
+    BackoffConfig, ClientOptions, Error, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
+    PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use std::fs::File;
 use std::future::Future;
@@ -79,7 +79,8 @@ impl Bucket {
             max_retries: RETRIES_MAX,
             retry_timeout: RETRY_TIMEOUT,
         };
-        let options = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
+        let options =
+            ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&location.bucket)
             .with_region(&location.region)
@@ -94,7 +95,9 @@ impl Bucket {
         if let Some(endpoint) = &location.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
-        let objects = builder.build().map_err(|error| io::Error::other(location.credentials.scrub(&error.to_string())))?;
+        let objects = builder
+            .build()
+            .map_err(|error| io::Error::other(location.credentials.scrub(&error.to_string())))?;
         Self::over(Arc::new(objects), location)
     }
 
@@ -155,7 +158,8 @@ impl Bucket {
             }
             got.bytes().await.map(Some)
         };
-        let got = self.wait(ANSWER_TIMEOUT, work).map_err(|error| self.named("cannot be read", name, error))?;
+        let got =
+            self.wait(ANSWER_TIMEOUT, work).map_err(|error| self.named("cannot be read", name, error))?;
         got.ok_or_else(|| self.named("is over the size limit", name, io::ErrorKind::InvalidData.into()))
     }
 
@@ -179,7 +183,12 @@ impl Bucket {
     }
 
     /// Makes an object from a file, only if there is none of its name. `go_on` is asked between parts.
-    pub fn put_new_file(&self, name: &str, path: &Path, go_on: impl Fn() -> io::Result<()>) -> io::Result<Put> {
+    pub fn put_new_file(
+        &self,
+        name: &str,
+        path: &Path,
+        go_on: impl Fn() -> io::Result<()>,
+    ) -> io::Result<Put> {
         let size = path.metadata()?.len();
         if size <= WHOLE_MAX_BYTES {
             return self.put_new(name, std::fs::read(path)?.into());
@@ -213,7 +222,12 @@ impl Bucket {
         }
     }
 
-    fn put_parts(&self, name: &str, path: &Path, go_on: impl Fn() -> io::Result<()>) -> io::Result<Option<String>> {
+    fn put_parts(
+        &self,
+        name: &str,
+        path: &Path,
+        go_on: impl Fn() -> io::Result<()>,
+    ) -> io::Result<Option<String>> {
         let failed = |error| self.named("cannot be written", name, error);
         let mut file = File::open(path)?;
         let (objects, key) = (self.objects.clone(), self.key(name));
@@ -247,7 +261,10 @@ impl Bucket {
 
     fn named(&self, what: &str, name: &str, error: io::Error) -> io::Error {
         let kind = error.kind();
-        io::Error::new(kind, format!("{}/{name} {what}: {}", self.shown, self.credentials.scrub(&error.to_string())))
+        io::Error::new(
+            kind,
+            format!("{}/{name} {what}: {}", self.shown, self.credentials.scrub(&error.to_string())),
+        )
     }
 
     /// Runs a request on the bucket's runtime and waits for it here.

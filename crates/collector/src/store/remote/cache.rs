@@ -64,7 +64,8 @@ impl BlockCache {
             }
         }
         found.sort_by_key(|(when, hash, _)| (*when, hash.0));
-        let this = Self { dir: dir.to_owned(), limit_bytes, state: Mutex::default(), fetched: Condvar::new() };
+        let this =
+            Self { dir: dir.to_owned(), limit_bytes, state: Mutex::default(), fetched: Condvar::new() };
         for (_, hash, file_bytes) in found {
             this.enter(hash, file_bytes, false);
         }
@@ -167,7 +168,9 @@ impl BlockCache {
     fn make_room(&self, bytes: u64) {
         let mut state = self.lock();
         while state.bytes + bytes > self.limit_bytes {
-            let Some((_, oldest)) = state.order.first_key_value().map(|(used, hash)| (*used, *hash)) else { break };
+            let Some((_, oldest)) = state.order.first_key_value().map(|(used, hash)| (*used, *hash)) else {
+                break;
+            };
             state.remove(&oldest);
             let _ = std::fs::remove_file(self.path(&oldest));
         }
@@ -274,7 +277,11 @@ mod tests {
         }
         drop(cache);
         let cache = BlockCache::open(dir.path(), file_bytes(len)).unwrap();
-        assert_eq!((cache.bytes(), on_disk()), (file_bytes(len), file_bytes(len)), "a smaller bound holds, too");
+        assert_eq!(
+            (cache.bytes(), on_disk()),
+            (file_bytes(len), file_bytes(len)),
+            "a smaller bound holds, too"
+        );
         let small = BlockCache::open(dir.path(), 7).unwrap();
         assert_eq!(small.read(first.0, len, 0..len, || Ok(first.1.clone())).unwrap(), first.1);
         assert_eq!(on_disk(), 0);
@@ -305,7 +312,11 @@ mod tests {
         }
         let cache = BlockCache::open(dir.path(), 1 << 20).unwrap();
         std::fs::remove_dir_all(dir.path()).unwrap();
-        assert_eq!(cache.read(hash, 9_000, 5..6, || Ok(bytes.clone())).unwrap(), bytes[5..6], "it may be deleted");
+        assert_eq!(
+            cache.read(hash, 9_000, 5..6, || Ok(bytes.clone())).unwrap(),
+            bytes[5..6],
+            "it may be deleted"
+        );
     }
 
     #[test]

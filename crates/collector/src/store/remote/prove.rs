@@ -22,10 +22,8 @@ pub(crate) fn prove(tiered: &Tiered, view: &Arc<View>, vault: &Mutex<Vault>) -> 
     if unproven.is_empty() {
         return Ok(());
     }
-    let ids: BTreeMap<&str, &str> = view
-        .all_segments()
-        .map(|segment| (segment.path(), segment.manifest().segment.as_str()))
-        .collect();
+    let ids: BTreeMap<&str, &str> =
+        view.all_segments().map(|segment| (segment.path(), segment.manifest().segment.as_str())).collect();
     let hashes: Vec<u64> = unproven
         .iter()
         .filter_map(|(path, _)| ids.get(path.as_str()))

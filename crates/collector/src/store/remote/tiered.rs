@@ -99,7 +99,10 @@ impl Tiered {
             Err(error) => {
                 tracing::error!(%error, segments = known.len(), "the bucket does not answer: going on with what is known of it");
                 this.reached.store(false, Ordering::Relaxed);
-                known.into_iter().filter_map(|(path, cached)| Some((path, Remote::new(cached, None, true)?))).collect()
+                known
+                    .into_iter()
+                    .filter_map(|(path, cached)| Some((path, Remote::new(cached, None, true)?)))
+                    .collect()
             }
         };
         *this.places.write() = remote;
@@ -114,7 +117,8 @@ impl Tiered {
     ) -> io::Result<BTreeMap<String, Arc<Remote>>> {
         let mut found: BTreeMap<String, BTreeMap<String, Object>> = BTreeMap::new();
         for object in listing {
-            if let Some((path, file)) = object.name.rsplit_once('/').filter(|(path, _)| is_segment_path(path)) {
+            if let Some((path, file)) = object.name.rsplit_once('/').filter(|(path, _)| is_segment_path(path))
+            {
                 found.entry(path.to_owned()).or_default().insert(file.to_owned(), object.clone());
             }
         }
@@ -127,7 +131,9 @@ impl Tiered {
             };
             let sizes = files.iter().map(|(name, object)| (name.clone(), object.bytes)).collect();
             let cached = known.remove(&path).filter(|cached| {
-                cached.bytes.len() as u64 == manifest.bytes && cached.tag.is_some() && cached.tag == manifest.tag
+                cached.bytes.len() as u64 == manifest.bytes
+                    && cached.tag.is_some()
+                    && cached.tag == manifest.tag
             });
             match cached.and_then(|cached| Remote::new(cached, Some(&sizes), true)) {
                 Some(segment) => drop(remote.insert(path, segment)),
@@ -137,8 +143,10 @@ impl Tiered {
         known.keys().for_each(|gone| self.manifests.forget(gone));
         for chunk in wanted.chunks(FETCHES_AT_ONCE_MAX) {
             let fetched: Vec<io::Result<Arc<Remote>>> = std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    chunk.iter().map(|(_, object, sizes)| scope.spawn(|| self.fetch(object, sizes))).collect();
+                let threads: Vec<_> = chunk
+                    .iter()
+                    .map(|(_, object, sizes)| scope.spawn(|| self.fetch(object, sizes)))
+                    .collect();
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
             });
             for ((path, _, _), segment) in chunk.iter().zip(fetched) {
@@ -220,7 +228,11 @@ impl Tiered {
 }
 
 impl Remote {
-    fn new(manifest: CachedManifest, listed: Option<&BTreeMap<String, u64>>, proven: bool) -> Option<Arc<Self>> {
+    fn new(
+        manifest: CachedManifest,
+        listed: Option<&BTreeMap<String, u64>>,
+        proven: bool,
+    ) -> Option<Arc<Self>> {
         let files = Manifest::parse(&manifest.bytes).ok()?.files;
         Some(Arc::new(Self {
             files,
