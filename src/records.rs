@@ -127,7 +127,8 @@ fn entries(common: &Common) -> Outcome {
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
-    let count = indelible_collector::entries::visit(&common.data(), tenant, |bytes| {
+    let bucket = store::configured(common)?;
+    let count = indelible_collector::entries::visit_with(&common.data(), bucket.as_ref(), tenant, |bytes| {
         let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
         failed = written.err();
         failed.is_none()

@@ -49,7 +49,8 @@ pub(crate) fn audit<T>(location: &Location, check: impl FnOnce(&dyn Elsewhere) -
 /// This program cannot.
 #[cfg(not(feature = "s3"))]
 pub(crate) fn audit<T>(location: &Location, _: impl FnOnce(&dyn Elsewhere) -> T) -> Result<T, Failure> {
-    Err(Failure::new(format!("{location} cannot be read")).hint("this program was built without the feature s3"))
+    Err(Failure::new(format!("{location} cannot be read"))
+        .hint("this program was built without the feature s3"))
 }
 
 /// The bucket of a section.
@@ -68,8 +69,12 @@ pub(crate) fn location(section: &CollectorSection) -> Result<Option<Location>, F
     }
     let credentials = match &section.store_credentials_file {
         Some(path) => read_file(path)?,
-        None => credentials(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            .ok_or_else(|| Failure::new(format!("there are no keys to {url}")).hint(format!("set {KEY_ID} and {SECRET}, or store_credentials_file")))?,
+        None => credentials(|name| std::env::var(name).ok().filter(|value| !value.is_empty())).ok_or_else(
+            || {
+                Failure::new(format!("there are no keys to {url}"))
+                    .hint(format!("set {KEY_ID} and {SECRET}, or store_credentials_file"))
+            },
+        )?,
     };
     Ok(Some(Location {
         bucket,
@@ -115,15 +120,16 @@ fn value_in(text: &str, name: &str) -> Option<String> {
 mod tests {
     use super::*;
     #[cfg(feature = "s3")]
-use indelible_collector::store::remote::{Auditing, Bucket};
-use indelible_verify::directory::Elsewhere;
-use std::os::unix::fs::PermissionsExt as _;
+    use indelible_collector::store::remote::{Auditing, Bucket};
+    use indelible_verify::directory::Elsewhere;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn keys_are_read_from_a_file_of_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
-        let text = "# of the audit bucket\nAWS_ACCESS_KEY_ID=AK\nexport AWS_SECRET_ACCESS_KEY = \"hush/+=\"\n";
+        let text =
+            "# of the audit bucket\nAWS_ACCESS_KEY_ID=AK\nexport AWS_SECRET_ACCESS_KEY = \"hush/+=\"\n";
         std::fs::write(&path, text).unwrap();
         let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o640);

@@ -61,9 +61,12 @@ fn check(
 ) -> Result<Report, Failure> {
     if read_bucket {
         let location = store::configured(common)?.ok_or_else(|| {
-            Failure::new("the configuration names no bucket").hint("set collector.store_url, or leave out --store")
+            Failure::new("the configuration names no bucket")
+                .hint("set collector.store_url, or leave out --store")
         })?;
-        return store::audit(&location, |bucket| directory::check_beyond(data, trust, Beyond::Read(bucket), progress));
+        return store::audit(&location, |bucket| {
+            directory::check_beyond(data, trust, Beyond::Read(bucket), progress)
+        });
     }
     // Only its name is wanted: whoever verifies need not have the keys to it.
     Ok(match store::configured_name(common)? {

@@ -148,13 +148,33 @@ fn bucket_metrics(shared: &Shared, text: &mut String) {
         ("{place=\"both\"}", segments.both),
         ("{place=\"bucket\"}", segments.remote),
     ];
-    put("indelible_collector_segments", "gauge", "Segments, by whether this machine, the bucket or both have them", &places);
+    put(
+        "indelible_collector_segments",
+        "gauge",
+        "Segments, by whether this machine, the bucket or both have them",
+        &places,
+    );
     let cached = [("", status.cache_bytes)];
-    put("indelible_collector_bucket_cache_bytes", "gauge", "Bytes of remote segments on this machine", &cached);
+    put(
+        "indelible_collector_bucket_cache_bytes",
+        "gauge",
+        "Bytes of remote segments on this machine",
+        &cached,
+    );
     let failures = [("", status.failures)];
-    put("indelible_collector_bucket_failures_total", "counter", "Attempts to upload segments that failed", &failures);
+    put(
+        "indelible_collector_bucket_failures_total",
+        "counter",
+        "Attempts to upload segments that failed",
+        &failures,
+    );
     let reached = [("", u64::from(status.reached))];
-    put("indelible_collector_bucket_reached", "gauge", "Whether the bucket answered when it was asked last", &reached);
+    put(
+        "indelible_collector_bucket_reached",
+        "gauge",
+        "Whether the bucket answered when it was asked last",
+        &reached,
+    );
 }
 
 /// An error as a caller gets it: what, and how to mend it.

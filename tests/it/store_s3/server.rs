@@ -40,7 +40,8 @@ fn server() -> Option<SocketAddr> {
         // Short: the names of its sockets have few characters.
         let dir = tempfile::Builder::new().prefix("rgw").tempdir().unwrap().keep();
         let address = free_address();
-        let ports = [free_address().port(), free_address().port(), address.port()].map(|port| port.to_string());
+        let ports =
+            [free_address().port(), free_address().port(), address.port()].map(|port| port.to_string());
         let mut child = Command::new("bash")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/store_s3/radosgw.sh"))
             .arg(&dir)
@@ -105,7 +106,8 @@ impl Place {
     pub(super) fn configure(&self, site: &Site, keep_local_s: u64, cache_bytes: u64) {
         let dir = site.dir.path();
         let keys = dir.join("bucket.keys");
-        std::fs::write(&keys, format!("AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n")).unwrap();
+        std::fs::write(&keys, format!("AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n"))
+            .unwrap();
         std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
             "[collector]\ntls_cert = \"none\"\ntls_key = \"none\"\nclient_ca = \"none\"\n\
