@@ -418,6 +418,9 @@ pub(crate) struct Verify {
     /// A signed checkpoint that the ledger must still contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Vec<PathBuf>,
+    /// Read the segments in the bucket of the configuration, too
+    #[arg(long)]
+    pub(crate) store: bool,
 }
 
 #[cfg(feature = "collector")]

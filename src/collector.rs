@@ -6,6 +6,7 @@ use crate::failure::{Failure, Outcome};
 use crate::prices;
 use crate::run_dir::{self, Address};
 use crate::shutdown::Signals;
+use crate::store;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
@@ -34,6 +35,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     }
     let data = common.data.clone().or(file.data).unwrap_or_else(|| common.data());
     let keys = common.keys.clone().or(file.keys);
+    let bucket = store::location(&section)?;
     let config = Config {
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
@@ -44,6 +46,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             min_bytes: section.seal_min_bytes,
             max_bytes: section.seal_max_bytes,
         },
+        bucket,
         faults: Faults::default(),
     };
     let limits = section.query.limits();

@@ -137,6 +137,15 @@ pub(crate) struct CollectorSection {
     pub(crate) seal_min_bytes: u64,
     #[serde(default = "seal_max_bytes")]
     pub(crate) seal_max_bytes: u64,
+    pub(crate) store_url: Option<String>,
+    pub(crate) store_endpoint: Option<String>,
+    #[serde(default = "store_region")]
+    pub(crate) store_region: String,
+    pub(crate) store_credentials_file: Option<PathBuf>,
+    #[serde(default = "store_keep_local_s")]
+    pub(crate) store_keep_local_s: u64,
+    #[serde(default = "store_cache_bytes")]
+    pub(crate) store_cache_bytes: u64,
     #[serde(default)]
     pub(crate) prices: PricesSection,
     #[serde(default)]
@@ -253,6 +262,15 @@ fn seal_min_bytes() -> u64 {
 }
 fn seal_max_bytes() -> u64 {
     1 << 30
+}
+fn store_region() -> String {
+    "us-east-1".to_owned()
+}
+fn store_keep_local_s() -> u64 {
+    7 * 86_400
+}
+fn store_cache_bytes() -> u64 {
+    10 << 30
 }
 fn root() -> String {
     "/".to_owned()
@@ -404,6 +422,10 @@ mod tests {
         assert_eq!(collector.seal_after_s, seal_after_s());
         assert_eq!(collector.seal_min_bytes, seal_min_bytes());
         assert_eq!(collector.seal_max_bytes, seal_max_bytes());
+        assert_eq!(collector.store_url, None);
+        assert_eq!(collector.store_region, store_region());
+        assert_eq!(collector.store_keep_local_s, store_keep_local_s());
+        assert_eq!(collector.store_cache_bytes, store_cache_bytes());
         let (prices, default) = (collector.prices, PricesSection::default());
         assert_eq!(prices.table, default.table);
         assert_eq!(prices.provider_from_model, default.provider_from_model);

@@ -6,7 +6,7 @@ use crate::failure::{Failure, Outcome};
 use crate::verify;
 use indelible_collector::repair::{self, Outcome as Repaired};
 use indelible_verify::Verdict;
-use indelible_verify::directory::{self, Finding};
+use indelible_verify::directory::Finding;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -25,12 +25,12 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify { key: Vec::new(), checkpoint: Vec::new() })?;
+    let trust = verify::trust(common, &Verify { key: Vec::new(), checkpoint: Vec::new(), store: false })?;
     let bar = verify::progress_bar(common);
-    let report = directory::check(&data, &trust, |done, total| {
+    let report = verify::check(common, false, &data, &trust, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
-    });
+    })?;
     bar.finish_and_clear();
     let advice: Vec<String> = surroundings(common);
     if common.json {

@@ -32,6 +32,8 @@ mod seal;
 #[cfg(feature = "collector")]
 mod searches;
 mod shutdown;
+#[cfg(feature = "collector")]
+mod store;
 #[cfg(all(feature = "gateway", feature = "collector"))]
 mod up;
 #[cfg(feature = "collector")]

@@ -6,6 +6,7 @@ use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
 use crate::reading;
 use crate::run_dir;
+use crate::store;
 use indelible_collector::data_dir::DataDir;
 use indelible_collector::reading::Asked;
 use indelible_collector::{Collector, CollectorError, Config, Query, view};
@@ -132,7 +133,8 @@ fn entries(common: &Common) -> Outcome {
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
-    let count = indelible_collector::entries::visit(&common.data(), tenant, |bytes| {
+    let bucket = store::configured(common)?;
+    let count = indelible_collector::entries::visit_with(&common.data(), bucket.as_ref(), tenant, |bytes| {
         let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n"));
         failed = written.err();
         failed.is_none()
@@ -158,6 +160,7 @@ pub(crate) fn with_collector<T>(
     drop(DataDir::open(&data).map_err(|error| failure(&error))?);
     let mut config = Config::new(&data);
     config.keys = common.keys();
+    config.bucket = store::configured(common)?;
     config.tenants = KeyStore::verifier_keys(&config.keys)
         .map_err(Failure::new)?
         .into_iter()

@@ -8,6 +8,7 @@ use crate::collector::{self, Running};
 use crate::failure::{Failure, Outcome};
 use crate::gateway;
 use crate::shutdown::Signals;
+use crate::store;
 use indelible_collector::{Collector, Config as CollectorConfig};
 use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::{Link, LinkError, Shipment};
@@ -59,6 +60,7 @@ impl Both {
         })?;
         let mut config = CollectorConfig::new(&common.data());
         config.keys = common.keys();
+        config.bucket = store::configured(common)?;
         let keys = config.keys.clone();
         let running = Running::start(config, api_listener, None, None, Limits::default()).await?;
         let secret = KeyStore::open(&keys).map_err(Failure::new)?.derive("api-key-id", "");

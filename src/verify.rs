@@ -2,14 +2,16 @@
 
 use crate::cli::{Common, Verify};
 use crate::failure::{Failure, Outcome};
+use crate::store;
 use indelible_collector::head::Head;
 use indelible_ledger::Note;
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
-use indelible_verify::directory::{self, Finding, Report, Trust};
+use indelible_verify::directory::{self, Beyond, Finding, Report, Trust};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Instant;
 
 /// Most findings shown; the rest are counted.
@@ -25,10 +27,10 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
     let trust = trust(common, arguments)?;
     let started = Instant::now();
     let bar = progress_bar(common);
-    let report = directory::check(&data, &trust, |done, total| {
+    let report = check(common, arguments.store, &data, &trust, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
-    });
+    })?;
     bar.finish_and_clear();
     if common.json {
         println!("{}", as_json(&report));
@@ -41,12 +43,36 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
 /// Checks a directory and prints the outcome as `verify` does.
 #[cfg(feature = "demo")]
 pub(crate) fn check_and_print(common: &Common) -> Result<Verdict, Failure> {
-    let arguments = Verify { key: Vec::new(), checkpoint: Vec::new() };
+    let arguments = Verify { key: Vec::new(), checkpoint: Vec::new(), store: false };
     let trust = trust(common, &arguments)?;
     let started = Instant::now();
-    let report = directory::check(&common.data(), &trust, |_, _| {});
+    let report = check(common, false, &common.data(), &trust, |_, _| {})?;
     print(&report, &common.data(), started.elapsed().as_secs_f64());
     Ok(report.verdict)
+}
+
+/// Checks the directory, and with `read_bucket` what of it is in the configured bucket.
+pub(crate) fn check(
+    common: &Common,
+    read_bucket: bool,
+    data: &Path,
+    trust: &Trust,
+    progress: impl FnMut(u64, u64),
+) -> Result<Report, Failure> {
+    if read_bucket {
+        let location = store::configured(common)?.ok_or_else(|| {
+            Failure::new("the configuration names no bucket")
+                .hint("set collector.store_url, or leave out --store")
+        })?;
+        return store::audit(&location, |bucket| {
+            directory::check_beyond(data, trust, Beyond::Read(bucket), progress)
+        });
+    }
+    // Only its name is wanted: whoever verifies need not have the keys to it.
+    Ok(match store::configured_name(common)? {
+        Some(name) => directory::check_beyond(data, trust, Beyond::Unread(&name), progress),
+        None => directory::check(data, trust, progress),
+    })
 }
 
 /// What to check against: public keys and the head, from the key directory and from arguments.
@@ -82,7 +108,7 @@ pub(crate) fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failur
     Ok(trust)
 }
 
-fn print(report: &Report, data: &std::path::Path, seconds: f64) {
+fn print(report: &Report, data: &Path, seconds: f64) {
     if !report.identity_checked {
         println!("IDENTITY NOT CHECKED: there are no public keys; name them with --keys or --key");
     }

@@ -18,5 +18,6 @@ mod query;
 mod read;
 mod reading;
 mod segments;
+mod store_s3;
 mod tamper;
 mod wire;

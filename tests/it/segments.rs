@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Traffic of several sessions, and what `show` and `list` say of it.
-fn traffic(site: &Site, count: usize) -> Vec<String> {
+pub(crate) fn traffic(site: &Site, count: usize) -> Vec<String> {
     let model = ModelServer::start();
     let mut up = site.up(&model.url, &[]);
     let mut ids = Vec::new();
@@ -37,7 +37,7 @@ fn traffic(site: &Site, count: usize) -> Vec<String> {
 }
 
 /// A record without what changes of itself.
-fn shown(site: &Site, id: &str) -> Value {
+pub(crate) fn shown(site: &Site, id: &str) -> Value {
     let mut records = site.json(&["show", id, "--json"]);
     records["records"][0]["level"] = Value::Null;
     records
@@ -77,7 +77,7 @@ fn what_was_sealed_is_found_and_shown_as_before() {
     assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
 }
 
-fn without_level(list: &Value) -> Value {
+pub(crate) fn without_level(list: &Value) -> Value {
     let mut list = list.clone();
     for record in list["records"].as_array_mut().unwrap() {
         record["level"] = Value::Null;

@@ -9,9 +9,13 @@ use crate::receive::{self, BatchError};
 use crate::seal::{self, Faults, Sealer, Sealing};
 use crate::sequencer::{Command, Recovered, Sequencer, lock};
 use crate::state::State;
-use crate::store::local::LocalStorage;
+use crate::store::location::Location;
+#[cfg(feature = "s3")]
+use crate::store::remote::tiered::Status;
+use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::store::{Store, View};
+use crate::tiers::Tiers;
 use crate::{CollectorError, draft};
 use indelible_ledger::{Checkpoint, Hash};
 use indelible_os::clock;
@@ -21,7 +25,7 @@ use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_spool::frame::{FileHeader, Frame, Role};
 use indelible_spool::seal::SpoolPrivateKey;
-use indelible_spool::wal::{Record, Ref};
+use indelible_spool::wal::{Base, Record, Ref};
 use indelible_spool::writer::{FILE_MAX_BYTES, LogWriter, Options, Position};
 use indelible_spool::{Kind, LogError};
 use indelible_vault::subjects::Basis;
@@ -54,6 +58,8 @@ pub struct Config {
     pub prices: Prices,
     /// When entries are sealed into segments.
     pub sealing: Sealing,
+    /// The bucket that segments go to, if there is one.
+    pub bucket: Option<Location>,
     /// For tests alone.
     pub faults: Faults,
 }
@@ -67,6 +73,7 @@ impl Config {
             tenants: vec!["default".to_owned()],
             prices: Prices::default(),
             sealing: Sealing::default(),
+            bucket: None,
             faults: Faults::default(),
         }
     }
@@ -86,6 +93,7 @@ pub struct Collector {
     /// Gone once it stops: the sealer ends at once.
     seal: Mutex<Option<mpsc::SyncSender<seal::Request>>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
+    tiers: Tiers,
     stopping: Arc<AtomicBool>,
 }
 
@@ -105,12 +113,13 @@ impl Collector {
             let what = "the vault is missing: without it no payload recorded so far can be read";
             return Err(CollectorError::Refused(what.to_owned()));
         }
-        let storage =
-            LocalStorage::open_or_create(&dir.segments()).map_err(CollectorError::io(&dir.segments()))?;
-        let store = Arc::new(Store::open(Arc::new(storage))?);
-        let recovered = recover(&dir, &keys, &head, store.clone())?;
+        let mut tiers = Tiers::open(&dir, config.bucket.as_ref())?;
+        let explain = |error| tiers.explain(&config.data, error);
+        let store = Arc::new(Store::open(tiers.storage.clone()).map_err(explain)?);
+        let recovered = recover(&dir, &keys, &head, store.clone()).map_err(explain)?;
         let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
+        tiers.prove(&store, &vault)?;
         let cost_outcomes = Arc::new(Outcomes::default());
         let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
         let sequencer = Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing)?;
@@ -149,6 +158,7 @@ impl Collector {
             .name("sealer".to_owned())
             .spawn(move || sealer.run(&requests))
             .map_err(CollectorError::io(&config.data))?;
+        tiers.start(&config, &store, &stopping)?;
         let in_flight = Semaphore::new(BATCHES_IN_FLIGHT_MAX);
         let thread = Mutex::new(Some(thread));
         let sealer = Mutex::new(Some(sealer));
@@ -164,6 +174,7 @@ impl Collector {
             store,
             seal: Mutex::new(Some(seal)),
             sealer,
+            tiers,
             stopping,
         })
     }
@@ -375,7 +386,16 @@ impl Collector {
         // It finds nobody to ask, and ends.
         let sealed = sealer.map(JoinHandle::join).transpose();
         sealed.map_err(|_| CollectorError::Stopped("the sealer panicked".to_owned()))?;
+        self.tiers.stop()?;
         outcome?
+    }
+
+    /// How many segments are on this machine and in the bucket; `None`: there is no bucket.
+    #[cfg(feature = "s3")]
+    pub fn bucket_status(&self) -> Option<Status> {
+        let view = self.view();
+        let tiered = self.tiers.tiered.as_ref()?;
+        Some(tiered.status(view.all_segments().map(|segment| segment.path())))
     }
 }
 
@@ -439,6 +459,9 @@ fn recover(
             }
         }
         check_unsigned(&state.borrow(), &record).map_err(damaged)?;
+        if let Record::Base(base) = &record {
+            check_base(&store.view(), base).map_err(damaged)?;
+        }
         if let Record::Entry { tenant, entry, .. } = &record {
             let entry: Entry = serde_json::from_slice(entry).map_err(|error| damaged(error.to_string()))?;
             begins.entry((*tenant).to_owned()).or_insert(entry.seq);
@@ -481,6 +504,18 @@ fn recover(
     let older = older.all_segments().filter(|segment| segment.manifest().wal.to < first_file);
     entered.extend(older.map(|segment| segment.manifest().segment.clone()));
     Ok(Recovered { wal, state, entered, store })
+}
+
+/// Segments that end where a file of the log begins have come to what that says, which was signed.
+fn check_base(view: &View, base: &Base<'_>) -> Result<(), String> {
+    for ledger in &base.ledgers {
+        let ends_here = |one: &&Arc<Segment>| one.manifest().end() == Some(ledger.size);
+        let Some(segment) = view.segments(ledger.tenant).iter().find(ends_here) else { continue };
+        if !segment.manifest().after.iter().map(|hash| &hash.0).eq(&ledger.hashes) {
+            return Err(format!("segment {} does not end as the log says that it did", segment.path()));
+        }
+    }
+    Ok(())
 }
 
 /// Segments reach at least to where the log begins, and not beyond where it ends.

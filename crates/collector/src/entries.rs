@@ -1,12 +1,12 @@
 //! The exact bytes of a ledger's entries in order, from the directory itself: segments, then the log.
 //!
 //! Needs no key and takes no lock; a collector may be writing. What it seals meanwhile moves from the log into a
-//! segment: then the segments are read again, from where reading was.
+//! segment: then the segments are read again, from where reading was. Segments that are in a bucket are read there.
 
-use crate::CollectorError;
 use crate::seal::segments_dir;
 use crate::store::Store;
-use crate::store::local::LocalStorage;
+use crate::store::location::Location;
+use crate::{CollectorError, tiers};
 use indelible_os::durable::FsDir;
 use indelible_record::Entry;
 use indelible_spool::frame::Kind;
@@ -15,14 +15,24 @@ use indelible_spool::wal::Record;
 use indelible_spool::{LogError, Role};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Hands the entries of `tenant` to `visit`, oldest first, until it answers `false`. Says how many there were.
-pub fn visit(data: &Path, tenant: &str, mut visit: impl FnMut(&[u8]) -> bool) -> Result<u64, CollectorError> {
+pub fn visit(data: &Path, tenant: &str, visit: impl FnMut(&[u8]) -> bool) -> Result<u64, CollectorError> {
+    visit_with(data, None, tenant, visit)
+}
+
+/// The same where segments may be in a bucket.
+pub fn visit_with(
+    data: &Path,
+    bucket: Option<&Location>,
+    tenant: &str,
+    mut visit: impl FnMut(&[u8]) -> bool,
+) -> Result<u64, CollectorError> {
     let mut next = 0u64;
+    let mut last_try = false;
     loop {
         let begun = next;
-        let store = Store::open(Arc::new(LocalStorage::existing(&segments_dir(data))))?;
+        let store = Store::open(tiers::reading(&segments_dir(data), bucket)?)?;
         let view = store.view();
         for segment in view.segments(tenant) {
             let manifest = segment.manifest();
@@ -41,10 +51,11 @@ pub fn visit(data: &Path, tenant: &str, mut visit: impl FnMut(&[u8]) -> bool) ->
         }
         match log(&data.join("wal"), tenant, &mut next, &mut visit)? {
             // Sealed and removed since the segments were listed.
-            Logged::Hole if next > begun || begun == 0 => {}
+            Logged::Hole if next > begun || !last_try => last_try = next == begun,
             Logged::Hole => {
-                let what = format!("ledger {tenant}: entry {next} is in no segment and not in the log");
-                return Err(CollectorError::Refused(format!("{what}: run indelible verify")));
+                let what = format!("ledger {tenant}: entry {next} is in no segment here and not in the log");
+                let hint = "name the configuration if it is in a bucket, or run indelible verify";
+                return Err(CollectorError::Refused(format!("{what}: {hint}")));
             }
             Logged::End => return Ok(next),
         }
@@ -78,10 +89,16 @@ fn log(
         let mut closed = false;
         while let Some(frame) = file.next_frame()? {
             closed |= frame.kind == Kind::Close;
-            let Some(Record::Entry { tenant: owner, entry: bytes, .. }) =
-                Record::parse(frame.kind, frame.body)
-            else {
-                continue;
+            let (owner, bytes) = match Record::parse(frame.kind, frame.body) {
+                Some(Record::Entry { tenant, entry, .. }) => (tenant, entry),
+                // What went before the oldest file must have been read.
+                Some(Record::Base(base)) => {
+                    if base.ledgers.iter().any(|ledger| ledger.tenant == tenant && ledger.size > *next) {
+                        return Ok(Logged::Hole);
+                    }
+                    continue;
+                }
+                _ => continue,
             };
             if owner != tenant {
                 continue;

@@ -12,6 +12,7 @@
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
 //! * [`repair`]: what is made of other files, made again
+//! * `upload`: segments go to a bucket, and the oldest leave this machine
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
 //! * [`reading`]: records, sessions and agent runs as people read them
 //! * [`export`]: what is taken away, oldest first
@@ -41,6 +42,9 @@ pub mod view;
 
 mod collector;
 mod error;
+mod tiers;
+#[cfg(feature = "s3")]
+mod upload;
 
 pub use collector::{Collector, Config};
 pub use error::CollectorError;

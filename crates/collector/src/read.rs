@@ -26,6 +26,8 @@ use uuid::Uuid;
 
 /// Rows of a segment that are read at once, going backwards.
 const BLOCK_ROWS: u64 = 512;
+/// Segments whose index is asked at once, where they are slow to reach.
+const SEGMENTS_AT_ONCE_MAX: usize = 32;
 
 /// An entry as it stands in a ledger.
 #[derive(Clone, Debug)]
@@ -174,14 +176,16 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        for segment in self.view.segments(here.tenant).iter().rev() {
-            if !here.wanted.overlaps(segment.manifest()) {
-                continue;
-            }
-            for row in segment.rows_with(hashes)?.into_iter().rev() {
-                here.take_row(segment, row, segment.entry(row)?)?;
-                if here.is_full() {
-                    return Ok(());
+        let segments = self.view.segments(here.tenant).iter().rev();
+        let segments: Vec<_> = segments.filter(|one| here.wanted.overlaps(one.manifest())).collect();
+        for some in segments.chunks(SEGMENTS_AT_ONCE_MAX) {
+            for (segment, mut far) in some.iter().zip(look_far(some, hashes)) {
+                let rows = far.take().unwrap_or_else(|| segment.rows_with(hashes))?;
+                for row in rows.into_iter().rev() {
+                    here.take_row(segment, row, segment.entry(row)?)?;
+                    if here.is_full() {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -289,6 +293,19 @@ fn decrypt(
         .find_data_key(tenant, subject, month)?
         .ok_or_else(|| VaultError::NoKey(format!("the data key of {subject} is gone")))?;
     Ok(seal::open(&key, context, part)?)
+}
+
+/// Rows with an id in those segments that are slow to reach, asked for side by side. `None`: it is quick to reach.
+fn look_far(segments: &[&Arc<Segment>], hashes: &[u64]) -> Vec<Option<Result<Vec<u64>, CollectorError>>> {
+    std::thread::scope(|scope| {
+        let look = |segment: &Arc<Segment>| {
+            let segment = segment.clone();
+            scope.spawn(move || segment.rows_with(hashes))
+        };
+        let threads: Vec<_> = segments.iter().map(|one| (!one.is_near()).then(|| look(one))).collect();
+        let ended = |_| Err(CollectorError::Stopped("a look-up panicked".to_owned()));
+        threads.into_iter().map(|thread| Some(thread?.join().unwrap_or_else(ended))).collect()
+    })
 }
 
 /// What was found in one ledger so far.

@@ -5,6 +5,9 @@
 //! in neither; what is in both is taken from the segment.
 
 pub mod local;
+pub mod location;
+#[cfg(feature = "s3")]
+pub mod remote;
 pub mod segment;
 pub mod tail;
 
@@ -29,6 +32,10 @@ pub trait Storage: Send + Sync {
     fn open(&self, segment: &str, file: &str) -> io::Result<Arc<dyn ReadAt>>;
     /// Makes a staged directory a segment. Once this returns it survives power loss; before, it is not listed.
     fn publish(&self, staged: &Path, segment: &str) -> io::Result<()>;
+    /// Whether reading a segment is quick. Those that are not are read side by side.
+    fn is_near(&self, _segment: &str) -> bool {
+        true
+    }
 }
 
 /// The records at one moment.

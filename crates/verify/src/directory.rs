@@ -15,7 +15,12 @@
 //! Reads only. It takes no lock, so it may look at a directory that is being written: claims (head,
 //! checkpoints) are read before the entries that they are about, which can only have grown since.
 
+mod beyond;
+mod elsewhere;
 mod segments;
+
+pub use beyond::Beyond;
+pub use elsewhere::{CachedManifest, Elsewhere, manifests_dir};
 
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
@@ -30,6 +35,7 @@ use indelible_spool::{LogError, Role};
 use segments::Sealed;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,7 +108,17 @@ pub struct Report {
 }
 
 /// Checks the directory. `progress` is told bytes done and bytes in all.
-pub fn check(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> Report {
+pub fn check(dir: &Path, trust: &Trust, progress: impl FnMut(u64, u64)) -> Report {
+    check_beyond(dir, trust, Beyond::Unknown, progress)
+}
+
+/// Checks the directory, and what of its segments lies elsewhere.
+pub fn check_beyond(
+    dir: &Path,
+    trust: &Trust,
+    beyond: Beyond<'_>,
+    mut progress: impl FnMut(u64, u64),
+) -> Report {
     let mut checker = Checker {
         dir,
         trust,
@@ -112,6 +128,8 @@ pub fn check(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64, u64)) -> R
         findings: Vec::new(),
         bytes: 0,
         sealed: Sealed::default(),
+        beyond,
+        beyond_listed: false,
     };
     checker.check_layout();
     checker.read_claims();
@@ -136,6 +154,9 @@ struct Checker<'a> {
     findings: Vec<Finding>,
     bytes: u64,
     sealed: Sealed,
+    beyond: Beyond<'a>,
+    /// Whether all that is beyond is known.
+    beyond_listed: bool,
 }
 
 /// A file of the log, opened.
@@ -152,6 +173,8 @@ struct State {
     broken: bool,
     /// Leaves of segments whose entries may also stand in the log, from number `first` on.
     overlap: Overlap,
+    /// Entries of segments that were not read.
+    unread: Vec<Range<u64>>,
 }
 
 /// Leaf hashes of entries from a number on, and the tree as far as a checkpoint among them was compared with it.
@@ -183,6 +206,9 @@ impl State {
     fn check_note(&mut self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
         let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
             .map_err(|error| format!("checkpoint: {error}"))?;
+        if !self.can_tell(checkpoint.size()) {
+            return Ok(checkpoint);
+        }
         // Its entries stand in segments, too, which were read as a whole before.
         if checkpoint.size() < self.check.size()
             && let Some(root) = self.overlap.root_at(checkpoint.size())
@@ -253,6 +279,12 @@ impl Checker<'_> {
             if state.broken {
                 continue;
             }
+            if !state.can_tell(checkpoint.size()) {
+                let what = "is about entries that were not read";
+                self.unsure(&path, Some(&tenant), what);
+                continue;
+            }
+            let state = self.ledger(&tenant);
             match state.check.check_claim(&checkpoint) {
                 Ok(()) => state.signed = state.signed.max(checkpoint.size()),
                 Err(what) => {
@@ -524,6 +556,7 @@ impl Checker<'_> {
             signed: 0,
             broken: false,
             overlap: Overlap::default(),
+            unread: Vec::new(),
         })
     }
 

@@ -35,6 +35,20 @@ impl LedgerCheck {
         }
     }
 
+    /// Goes on behind entries that were not seen, as if they had come to this. Nothing is said of them: what the check
+    /// finds from here on holds only if they did.
+    pub fn resume(&mut self, tree: Frontier, last_leaf: Hash) {
+        self.chain = tree
+            .size()
+            .checked_sub(1)
+            .and_then(|last| Chain::after(last, last_leaf).ok())
+            .unwrap_or_default();
+        self.tree = tree;
+        if let Some(slot) = self.awaited.get_mut(&self.tree.size()) {
+            *slot = Some(self.tree.root());
+        }
+    }
+
     /// Asks for the root at `size` to be kept when the ledger reaches it.
     pub fn await_root(&mut self, size: u64) {
         let known = (size == self.tree.size()).then(|| self.tree.root());

@@ -149,7 +149,51 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     for (outcome, calls) in shared.collector.cost_outcomes().counts() {
         text.push_str(&format!("indelible_collector_costs_total{{outcome=\"{outcome}\"}} {calls}\n"));
     }
+    #[cfg(feature = "s3")]
+    bucket_metrics(&shared, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+#[cfg(feature = "s3")]
+fn bucket_metrics(shared: &Shared, text: &mut String) {
+    let Some(status) = shared.collector.bucket_status() else { return };
+    let segments = status.segments;
+    let mut put = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        values.iter().for_each(|(labels, value)| text.push_str(&format!("{name}{labels} {value}\n")));
+    };
+    let places = [
+        ("{place=\"local\"}", segments.local),
+        ("{place=\"both\"}", segments.both),
+        ("{place=\"bucket\"}", segments.remote),
+    ];
+    put(
+        "indelible_collector_segments",
+        "gauge",
+        "Segments, by whether this machine, the bucket or both have them",
+        &places,
+    );
+    let cached = [("", status.cache_bytes)];
+    put(
+        "indelible_collector_bucket_cache_bytes",
+        "gauge",
+        "Bytes of remote segments on this machine",
+        &cached,
+    );
+    let failures = [("", status.failures)];
+    put(
+        "indelible_collector_bucket_failures_total",
+        "counter",
+        "Attempts to upload segments that failed",
+        &failures,
+    );
+    let reached = [("", u64::from(status.reached))];
+    put(
+        "indelible_collector_bucket_reached",
+        "gauge",
+        "Whether the bucket answered when it was asked last",
+        &reached,
+    );
 }
 
 /// An error as a caller gets it: what, more about it, and how to mend it.

@@ -24,6 +24,10 @@ impl Sequencer {
         let unsealed = view.files().iter().find(|file| !file.is_sealed(|tenant| view.sealed(tenant)));
         let before = unsealed.map_or(current, |file| file.number());
         let all_entered = segments.iter().all(|one| self.entered.contains(&one.manifest().segment));
+        if all_entered {
+            // What was entered was signed just before this.
+            segments.iter().for_each(|segment| segment.set_signed());
+        }
         if all_entered && view.files().first().is_none_or(|oldest| oldest.number() >= before) {
             return Ok(());
         }
@@ -55,6 +59,7 @@ impl Sequencer {
         self.faults.point("after the manifests are entered")?;
         // 2. Under a signed head.
         self.checkpoint()?;
+        segments.iter().for_each(|segment| segment.set_signed());
         self.faults.point("after the manifests are signed")?;
         // 3. What is still open is copied forward. A crash here leaves it twice, and the copy counts.
         let mut oldest = self.state.oldest_needed(before);

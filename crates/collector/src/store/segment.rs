@@ -12,6 +12,7 @@ use indelible_segment::payload::{Owner, PayloadReader};
 use indelible_segment::{Manifest, ReadAt, Verified};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A segment.
@@ -24,6 +25,8 @@ pub struct Segment {
     ids: Mutex<Option<Arc<Ids>>>,
     open: Arc<OpenFiles>,
     limit: Arc<OpenLimit>,
+    /// Whether its manifest is an entry under a signed head.
+    signed: AtomicBool,
 }
 
 /// What a segment has in memory of its larger files.
@@ -77,6 +80,7 @@ impl Segment {
             ids: Mutex::default(),
             open: Arc::default(),
             limit,
+            signed: AtomicBool::new(false),
         })
     }
 
@@ -93,6 +97,21 @@ impl Segment {
     /// Hash of the manifest's bytes.
     pub fn hash(&self) -> Hash {
         self.hash
+    }
+
+    /// Whether its manifest is an entry under a signed head: it is final.
+    pub fn is_signed(&self) -> bool {
+        self.signed.load(Ordering::Relaxed)
+    }
+
+    /// Its manifest is an entry under a signed head.
+    pub(crate) fn set_signed(&self) {
+        self.signed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether reading it is quick.
+    pub fn is_near(&self) -> bool {
+        self.storage.is_near(&self.path)
     }
 
     /// Bytes of all its files.

@@ -3,6 +3,7 @@
 //! A segment is trusted for nothing that it says of itself. Its files must have the hashes of its manifest, its
 //! manifest the hash that an entry of the operations ledger has, and its entries are checked as those of the log are.
 
+use super::elsewhere::Elsewhere;
 use super::{Checker, OpenLog};
 use crate::Verdict;
 use indelible_ledger::{Frontier, Hash, leaf_hash};
@@ -10,8 +11,10 @@ use indelible_record::Entry;
 use indelible_record::entry::event_type;
 use indelible_segment::entries::EntriesReader;
 use indelible_segment::ids::IdsWriter;
-use indelible_segment::manifest::{ENTRIES, FileHasher, IDS, MANIFEST, MANIFEST_MAX_BYTES, hash_of};
-use indelible_segment::{LocalFile, Manifest, Verified};
+use indelible_segment::manifest::{
+    ENTRIES, FileFacts, FileHasher, IDS, MANIFEST, MANIFEST_MAX_BYTES, hash_of,
+};
+use indelible_segment::{LocalFile, Manifest, ReadAt, Verified};
 use indelible_spool::frame::Kind;
 use indelible_spool::wal::Record;
 use std::collections::BTreeMap;
@@ -19,7 +22,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: u64 = 1 << 20;
 
 /// What was found of segments, and what entries say of them.
 #[derive(Default)]
@@ -30,28 +33,62 @@ pub(super) struct Sealed {
     entered: BTreeMap<String, (String, String, u64, u64)>,
 }
 
-impl Checker<'_> {
+/// A segment.
+pub(super) struct Found<'a> {
+    pub(super) path: PathBuf,
+    pub(super) manifest: Manifest,
+    /// Hash of the manifest's bytes.
+    pub(super) hash: Hash,
+    pub(super) place: Place<'a>,
+}
+
+/// Where a segment lies.
+pub(super) enum Place<'a> {
+    Here,
+    There(&'a dyn Elsewhere),
+    /// Where nothing is read: its name.
+    Unread(String),
+}
+
+impl Found<'_> {
+    fn open(&self, name: &str) -> std::io::Result<Arc<dyn ReadAt>> {
+        match &self.place {
+            Place::Here => Ok(Arc::new(LocalFile::open(&self.path.join(name))?)),
+            Place::There(store) => store.open(&self.manifest.path(), name),
+            Place::Unread(_) => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl<'a> Checker<'a> {
     pub(super) fn check_segments(&mut self, log: &[OpenLog], progress: &mut dyn FnMut(u64, u64)) {
         let root = self.dir.join("segments");
-        if !root.is_dir() {
-            return;
-        }
         let oldest_log = log.first().map_or(u64::MAX, |file| file.number);
-        self.check_segment_names(&root);
-        let mut manifests = Vec::new();
-        for path in self.segment_dirs(&root) {
-            match read_manifest(&path) {
-                Ok((manifest, hash)) => manifests.push((path, manifest, hash)),
-                Err(what) => self.broken(&path.join(MANIFEST), None, what),
+        let mut segments = Vec::new();
+        if root.is_dir() {
+            self.check_segment_names(&root);
+            for path in self.segment_dirs(&root) {
+                match read_manifest(&path) {
+                    Ok((manifest, hash)) => segments.push(Found { path, manifest, hash, place: Place::Here }),
+                    Err(what) => self.broken(&path.join(MANIFEST), None, what),
+                }
             }
         }
-        manifests.sort_by(|a, b| (&a.1.tenant, a.1.first).cmp(&(&b.1.tenant, b.1.first)));
-        let total: u64 = manifests.iter().map(|(_, manifest, _)| bytes_of(manifest)).sum();
-        for (path, manifest, hash) in manifests {
-            self.check_segment(&root, &path, &manifest, oldest_log);
-            self.bytes += bytes_of(&manifest);
+        let beyond = self.find_beyond(&segments);
+        segments.extend(beyond);
+        segments.sort_by(|a, b| {
+            (&a.manifest.tenant, a.manifest.first).cmp(&(&b.manifest.tenant, b.manifest.first))
+        });
+        let read = |found: &&Found<'_>| !matches!(found.place, Place::Unread(_));
+        let total: u64 = segments.iter().filter(read).map(|found| bytes_of(&found.manifest)).sum();
+        for found in segments {
+            self.check_segment(&root, &found, oldest_log);
+            if read(&&found) {
+                self.bytes += bytes_of(&found.manifest);
+            }
             progress(self.bytes, total);
-            self.sealed.found.insert(manifest.segment.clone(), (path, hash, manifest.wal.to));
+            let Found { path, manifest, hash, .. } = found;
+            self.sealed.found.insert(manifest.segment, (path, hash, manifest.wal.to));
         }
     }
 
@@ -95,7 +132,47 @@ impl Checker<'_> {
         }
     }
 
-    fn check_segment(&mut self, root: &Path, path: &Path, manifest: &Manifest, oldest_log: u64) {
+    fn check_segment(&mut self, root: &Path, found: &Found<'_>, oldest_log: u64) {
+        let Found { path, manifest, .. } = found;
+        if matches!(found.place, Place::Here) {
+            self.check_segment_dir(root, path, manifest);
+        }
+        let whole = matches!(found.place, Place::Unread(_)) || self.check_files(found);
+        let state = self.ledger(&manifest.tenant);
+        if state.broken {
+            return;
+        }
+        if !whole {
+            state.broken = true;
+            return;
+        }
+        let size = state.check.size();
+        if manifest.first < size {
+            state.broken = true;
+            let what = format!("entries {} to {} stand in two segments", manifest.first, size - 1);
+            return self.add(Verdict::Broken, Some(&manifest.tenant), Some(size), path, None, what);
+        }
+        if manifest.first > size
+            && !self.pass_over_hole(&manifest.tenant, manifest.tree_before(), manifest.prev_hash)
+        {
+            self.ledger(&manifest.tenant).broken = true;
+            let what = format!("the segments with entries {size} to {} are missing", manifest.first - 1);
+            return self.add(Verdict::Broken, Some(&manifest.tenant), Some(size), path, None, what);
+        }
+        let keep = manifest.wal.to >= oldest_log;
+        let checked = match &found.place {
+            Place::Unread(name) => self.check_follows(manifest).map(|()| self.pass_over(found, name)),
+            _ => self.check_rows(found, keep),
+        };
+        if let Err(what) = checked {
+            let state = self.ledger(&manifest.tenant);
+            state.broken = true;
+            let seq = state.check.size();
+            self.add(Verdict::Broken, Some(&manifest.tenant), Some(seq), &path.join(ENTRIES), None, what);
+        }
+    }
+
+    fn check_segment_dir(&mut self, root: &Path, path: &Path, manifest: &Manifest) {
         if path.strip_prefix(root).ok() != Some(Path::new(&manifest.path())) {
             let what = format!("the segment of {} under another name", manifest.path());
             self.broken(path, Some(&manifest.tenant), what);
@@ -107,62 +184,52 @@ impl Checker<'_> {
                 self.broken(&entry.path(), Some(&manifest.tenant), "does not belong into a segment");
             }
         }
+    }
+
+    /// Reads every byte; answers whether the entries are the ones that were sealed.
+    fn check_files(&mut self, found: &Found<'_>) -> bool {
+        let Found { path, manifest, .. } = found;
         let mut whole = true;
         for (name, facts) in &manifest.files {
             let file = path.join(name);
-            match hash_file(&file) {
-                Ok(found) if found == *facts => {}
+            match found.open(name).and_then(|file| hash_read(&*file)) {
+                Ok(found) if found == *facts => continue,
                 Ok(_) => {
-                    whole &= name != ENTRIES;
                     let what = "its bytes are not the ones that were sealed";
                     self.broken(&file, Some(&manifest.tenant), what);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    whole &= name != ENTRIES;
                     self.broken(&file, Some(&manifest.tenant), "is missing");
                 }
+                // A reader that holds them against the manifest itself.
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    self.broken(&file, Some(&manifest.tenant), error.to_string());
+                }
                 Err(error) => {
-                    whole &= name != ENTRIES;
                     self.unsure(&file, Some(&manifest.tenant), format!("cannot be read: {error}"));
                 }
             }
+            whole &= name != ENTRIES;
         }
-        let state = self.ledger(&manifest.tenant);
-        if state.broken {
-            return;
-        }
-        if !whole {
-            state.broken = true;
-            return;
-        }
-        let size = state.check.size();
-        if manifest.first != size {
-            state.broken = true;
-            let what = if manifest.first > size {
-                format!("the segments with entries {size} to {} are missing", manifest.first - 1)
-            } else {
-                format!("entries {} to {} stand in two segments", manifest.first, size - 1)
-            };
-            return self.add(Verdict::Broken, Some(&manifest.tenant), Some(size), path, None, what);
-        }
-        let keep = manifest.wal.to >= oldest_log;
-        if let Err(what) = self.check_rows(path, manifest, keep) {
-            let state = self.ledger(&manifest.tenant);
-            state.broken = true;
-            let seq = state.check.size();
-            self.add(Verdict::Broken, Some(&manifest.tenant), Some(seq), &path.join(ENTRIES), None, what);
-        }
+        whole
     }
 
-    fn check_rows(&mut self, path: &Path, manifest: &Manifest, keep: bool) -> Result<(), String> {
-        let facts = manifest.files.get(ENTRIES).ok_or("no entries")?;
-        let file = LocalFile::open(&path.join(ENTRIES)).map_err(|error| error.to_string())?;
-        let file = Verified::new(ENTRIES, Arc::new(file), facts).map_err(|error| error.to_string())?;
-        let reader = EntriesReader::open(Arc::new(file)).map_err(|error| error.to_string())?;
+    /// A segment begins with the tree that the one before it ended with.
+    fn check_follows(&mut self, manifest: &Manifest) -> Result<(), String> {
         let check = &self.ledger(&manifest.tenant).check;
         if check.tree().hashes() != manifest.before || check.last_leaf() != manifest.prev_hash {
             return Err("the segment does not follow the entries before it".to_owned());
         }
+        Ok(())
+    }
+
+    fn check_rows(&mut self, found: &Found<'_>, keep: bool) -> Result<(), String> {
+        let Found { path, manifest, .. } = found;
+        let facts = manifest.files.get(ENTRIES).ok_or("no entries")?;
+        let file = found.open(ENTRIES).map_err(|error| error.to_string())?;
+        let file = Verified::new(ENTRIES, file, facts).map_err(|error| error.to_string())?;
+        let reader = EntriesReader::open(Arc::new(file)).map_err(|error| error.to_string())?;
+        self.check_follows(manifest)?;
         let mut ids = IdsWriter::default();
         let mut leaves = Vec::new();
         reader
@@ -204,7 +271,7 @@ impl Checker<'_> {
         let seq = serde_json::from_slice::<Numbered>(bytes).map_or(u64::MAX, |entry| entry.seq);
         let size = state.check.size();
         if seq < size {
-            if state.overlap.leaf(seq) != Some(leaf_hash(bytes)) {
+            if !state.is_unread(seq) && state.overlap.leaf(seq) != Some(leaf_hash(bytes)) {
                 let what = "an entry of this number stands in a segment, and is another".to_owned();
                 self.add(Verdict::Broken, Some(tenant), Some(seq), path, Some(offset), what);
             }
@@ -245,7 +312,14 @@ impl Checker<'_> {
             }
             let size = state.check.size();
             if size < ledger.size {
-                state.broken = true;
+                let tree = root.is_ok().then(|| {
+                    let hashes = ledger.hashes.iter().copied().map(Hash).collect();
+                    Frontier::from_parts(ledger.size, hashes).unwrap_or_default()
+                });
+                if tree.is_some_and(|tree| self.pass_over_hole(ledger.tenant, tree, Hash(ledger.last_leaf))) {
+                    continue;
+                }
+                self.ledger(ledger.tenant).broken = true;
                 let what =
                     format!("entries {size} to {} were sealed, and no segment has them", ledger.size - 1);
                 self.add(Verdict::Broken, Some(ledger.tenant), Some(size), path, Some(offset), what);
@@ -260,7 +334,8 @@ impl Checker<'_> {
     pub(super) fn check_entered(&mut self) {
         let Sealed { found, entered } = std::mem::take(&mut self.sealed);
         // Behind a broken operations ledger nothing can be said of what was entered.
-        let known = !self.ledger(super::OPERATIONS).broken;
+        let operations = self.ledger(super::OPERATIONS);
+        let known = !operations.broken && operations.unread.is_empty();
         for (segment, (path, hash, _)) in &found {
             match entered.get(segment) {
                 Some((_, manifest, _, _)) if *manifest == hash.to_string() => {}
@@ -281,7 +356,11 @@ impl Checker<'_> {
             if since.get(segment).is_none_or(|hash| hash.to_string() != *manifest) {
                 let what = format!("the segment with entries {first} to {} is missing", first + count - 1);
                 let path = self.dir.join("segments");
-                self.add(Verdict::Broken, Some(tenant), Some(*first), &path, None, what);
+                let (verdict, what) = match self.unread() {
+                    Some(name) => (Verdict::Unsure, format!("{what} here, and {name} was not read")),
+                    None => (Verdict::Broken, what),
+                };
+                self.add(verdict, Some(tenant), Some(*first), &path, None, what);
             }
         }
     }
@@ -322,15 +401,14 @@ fn read_manifest(path: &Path) -> Result<(Manifest, Hash), String> {
     Ok((manifest, hash_of(&bytes)))
 }
 
-fn hash_file(path: &Path) -> std::io::Result<indelible_segment::manifest::FileFacts> {
-    let mut file = std::fs::File::open(path)?;
+/// Reads all of a file.
+pub(super) fn hash_read(file: &dyn ReadAt) -> std::io::Result<FileFacts> {
     let mut hasher = FileHasher::default();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(&buffer[..read]);
+    let mut at = 0;
+    while at < file.size() {
+        let len = (file.size() - at).min(READ_BYTES) as usize;
+        hasher.update(&file.read_at(at, len)?);
+        at += len as u64;
     }
+    Ok(hasher.finish())
 }
