@@ -17,7 +17,7 @@ use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
 use indelible_record::event::{PieceMeta, Private};
 use indelible_segment::entries::EntriesReader;
-use indelible_segment::payload::{Piece, pieces};
+use indelible_segment::payload::{OpenFrames, Piece, pieces};
 use indelible_spool::wal::{Record, Ref, Stream};
 use indelible_vault::{Vault, VaultError, seal};
 use std::ops::Range;
@@ -131,12 +131,14 @@ impl Payload {
 pub struct Reader<'a> {
     view: Arc<View>,
     vault: &'a Mutex<Vault>,
+    /// What was decrypted last: kept no longer than the reader.
+    open: Mutex<OpenFrames>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of what `view` has.
     pub fn new(view: Arc<View>, vault: &'a Mutex<Vault>) -> Self {
-        Self { view, vault }
+        Self { view, vault, open: Mutex::default() }
     }
 
     /// The newest `limit` entries that are wanted, newest first.
@@ -249,8 +251,9 @@ impl<'a> Reader<'a> {
 
     fn sealed_payload(&self, found: &Found, segment: &Segment, row: u64) -> Result<Payload, CollectorError> {
         let Some(place) = segment.place(row)? else { return Ok(Payload::default()) };
-        let record = segment
-            .record(place, |context, part| decrypt(self.vault, &found.entry.tenant_id, context, part))?;
+        let record = segment.record_among(place, &mut lock(&self.open), |context, part| {
+            decrypt(self.vault, &found.entry.tenant_id, context, part)
+        })?;
         let pieces = pieces(&record).ok_or_else(|| malformed(found, &"not a record"))?;
         let mut payload = Payload::default();
         for (piece, bytes) in pieces {

@@ -3,12 +3,16 @@
 //! Finding, recording the look and showing are three steps, in this order: the caller records what was found before it
 //! shows anything of it (invariant 11). What is shown at once is bounded; what is left out is said.
 
-use crate::read::Found;
+use crate::query::Wanted;
+use crate::read::{Found, Reader};
+use crate::sequencer::lock;
+use crate::store::View;
 use crate::{Collector, CollectorError, Query, view};
 use indelible_transcript::thread::Thread;
 use indelible_transcript::{Turn, render, trace};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// By request id all of it, but not without end.
 const RECORDS_MAX: usize = 100;
@@ -88,18 +92,23 @@ impl Asked {
 }
 
 /// Records that were found, oldest first.
-#[derive(Clone, Debug, Default)]
 pub struct Finds {
     /// They.
     pub found: Vec<Found>,
     /// There are older ones that are not among them.
     pub more: bool,
+    /// The records at that moment: what is sealed meanwhile is still where it was found.
+    view: Arc<View>,
 }
 
 impl Finds {
     /// The tenants whose records they are. An id of several tenants is several ids.
     pub fn tenants(&self) -> BTreeSet<&str> {
         self.found.iter().map(|one| one.entry.tenant_id.as_str()).collect()
+    }
+
+    fn reader<'a>(&self, collector: &'a Collector) -> Reader<'a> {
+        Reader::new(self.view.clone(), collector.vault())
     }
 }
 
@@ -130,11 +139,14 @@ pub fn find(collector: &Collector, asked: &Asked, tenant: Option<&str>) -> Resul
 }
 
 fn newest(collector: &Collector, query: &Query, max: usize) -> Result<Finds, CollectorError> {
-    let mut found = collector.list(query, max + 1)?;
+    let view = collector.view();
+    let wanted = Wanted::resolve(query, &mut lock(collector.vault()))?;
+    let reader = Reader::new(view.clone(), collector.vault());
+    let mut found = wanted.map_or(Ok(Vec::new()), |wanted| reader.newest(max + 1, &wanted))?;
     let more = found.len() > max;
     found.truncate(max);
     found.reverse();
-    Ok(Finds { found, more })
+    Ok(Finds { found, more, view })
 }
 
 /// Opens what was found and shows it.
@@ -146,8 +158,8 @@ pub fn show(collector: &Collector, asked: &Asked, finds: &Finds, format: Format)
     }
 }
 
-fn open(collector: &Collector, one: &Found) -> Turn {
-    let payload = collector.payload(one).map_err(|error| error.to_string());
+fn open(collector: &Collector, reader: &Reader<'_>, one: &Found) -> Turn {
+    let payload = reader.payload(one).map_err(|error| error.to_string());
     view::turn(one, collector.level(&one.entry), payload.as_ref().map_err(Clone::clone))
 }
 
@@ -220,10 +232,11 @@ impl Page {
 }
 
 fn records(collector: &Collector, id: &str, finds: &Finds, format: Format) -> String {
+    let reader = finds.reader(collector);
     let mut page = Page::new(format, &format!("Record {id}"));
     for one in &finds.found {
         if page.has_room() {
-            let turn = open(collector, one);
+            let turn = open(collector, &reader, one);
             page.put(|| render::text::record(&turn), || render::html::record(&turn), || turn.to_json(None));
         }
     }
@@ -231,11 +244,12 @@ fn records(collector: &Collector, id: &str, finds: &Finds, format: Format) -> St
 }
 
 fn session(collector: &Collector, id: &str, finds: &Finds, format: Format) -> String {
+    let reader = finds.reader(collector);
     let mut page = Page::new(format, &format!("Session {id}"));
     let mut thread = Thread::default();
     for (number, one) in finds.found.iter().enumerate() {
         if page.has_room() {
-            let turn = open(collector, one);
+            let turn = open(collector, &reader, one);
             let fresh = thread.push(turn.said.as_ref().unwrap_or(&Default::default()));
             page.put(
                 || render::text::turn(&turn, &fresh, number),
@@ -248,6 +262,7 @@ fn session(collector: &Collector, id: &str, finds: &Finds, format: Format) -> St
 }
 
 fn run(collector: &Collector, id: &str, finds: &Finds, format: Format) -> String {
+    let reader = finds.reader(collector);
     let mut room = SHOWN_MAX_BYTES as u64;
     let turns: Vec<Turn> = finds
         .found
@@ -260,7 +275,7 @@ fn run(collector: &Collector, id: &str, finds: &Finds, format: Format) -> String
                 return view::turn(one, collector.level(&one.entry), Err(why));
             }
             room -= bytes;
-            open(collector, one)
+            open(collector, &reader, one)
         })
         .collect();
     let steps = trace::tree(&turns);

@@ -19,6 +19,7 @@ use crate::ReadAt;
 use crate::columns::Place;
 use crate::varint;
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -241,6 +242,34 @@ impl<W: Write> PayloadWriter<W> {
     }
 }
 
+/// Most plain bytes of frames that a reader keeps open, unless the newest alone is larger.
+const OPEN_MAX_BYTES: usize = 2 * FRAME_MAX_BYTES;
+
+/// Plain frames, those opened last: records of a conversation stand in the same ones.
+#[derive(Default)]
+pub struct OpenFrames {
+    /// Segment, number and plain bytes, the newest last.
+    frames: VecDeque<(Uuid, u32, Arc<[u8]>)>,
+    bytes: usize,
+}
+
+impl OpenFrames {
+    fn find(&self, segment: Uuid, number: u32) -> Option<Arc<[u8]>> {
+        let mut frames = self.frames.iter().rev();
+        frames.find(|(of, n, _)| *of == segment && *n == number).map(|(_, _, plain)| plain.clone())
+    }
+
+    fn keep(&mut self, segment: Uuid, number: u32, plain: Vec<u8>) -> Arc<[u8]> {
+        let plain: Arc<[u8]> = plain.into();
+        self.bytes += plain.len();
+        self.frames.push_back((segment, number, plain.clone()));
+        while self.bytes > OPEN_MAX_BYTES && self.frames.len() > 1 {
+            self.bytes -= self.frames.pop_front().map_or(0, |(_, _, oldest)| oldest.len());
+        }
+        plain
+    }
+}
+
 struct FrameAt {
     offset: u64,
     part_len: u32,
@@ -288,12 +317,25 @@ impl PayloadReader {
     pub fn record<E: From<io::Error>>(
         &self,
         place: Place,
+        decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        self.record_among(place, &mut OpenFrames::default(), decrypt)
+    }
+
+    /// Like [`record`](Self::record), for who reads many: a frame that is open already is not decrypted again.
+    pub fn record_among<E: From<io::Error>>(
+        &self,
+        place: Place,
+        open: &mut OpenFrames,
         mut decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
         let mut record = Vec::new();
         let mut at = place.at as usize;
         for number in place.frame.. {
-            let plain = self.frame(number, &mut decrypt)?;
+            let plain = match open.find(self.owner.segment, number) {
+                Some(plain) => plain,
+                None => open.keep(self.owner.segment, number, self.frame(number, &mut decrypt)?),
+            };
             let here = plain.get(at..).ok_or_else(|| damaged("does not have the record"))?;
             let wanted = usize::try_from(place.len).unwrap_or(usize::MAX) - record.len();
             record.extend_from_slice(&here[..here.len().min(wanted)]);
@@ -392,10 +434,24 @@ mod tests {
         }
         let (bytes, _) = writer.finish().unwrap();
         let reader = PayloadReader::open(Arc::new(Bytes::from(bytes)), owner()).unwrap();
+        let mut open = OpenFrames::default();
         for (place, record) in written {
             let found = reader.record(place, decrypt).unwrap();
+            assert_eq!(reader.record_among(place, &mut open, decrypt).unwrap(), found);
             assert_eq!(pieces(&found).unwrap(), [(Piece::Start, &b"{}"[..]), (Piece::Input, record)]);
         }
+    }
+
+    #[test]
+    fn open_frames_are_bounded_and_those_opened_last() {
+        let mut open = OpenFrames::default();
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for number in 0..5 {
+            open.keep(one, number, vec![number as u8; FRAME_MAX_BYTES / 2]);
+        }
+        assert!(open.bytes <= OPEN_MAX_BYTES);
+        assert!(open.find(one, 0).is_none() && open.find(other, 4).is_none());
+        assert_eq!(open.find(one, 4).unwrap()[0], 4);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use indelible_segment::columns::Place;
 use indelible_segment::entries::EntriesReader;
 use indelible_segment::ids::{self, Ids};
 use indelible_segment::manifest::{ENTRIES, IDS, MANIFEST, MANIFEST_MAX_BYTES, PAYLOAD, hash_of};
-use indelible_segment::payload::{Owner, PayloadReader};
+use indelible_segment::payload::{OpenFrames, Owner, PayloadReader};
 use indelible_segment::{Manifest, ReadAt, Verified};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -156,12 +156,22 @@ impl Segment {
         place: Place,
         decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
     ) -> Result<Vec<u8>, CollectorError> {
+        self.record_among(place, &mut OpenFrames::default(), decrypt)
+    }
+
+    /// Like [`record`](Self::record), for who reads many.
+    pub fn record_among(
+        &self,
+        place: Place,
+        open: &mut OpenFrames,
+        decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
+    ) -> Result<Vec<u8>, CollectorError> {
         let reader = kept(&self.open.payload, || {
             self.limit.opened(&self.open);
             PayloadReader::open(self.file(PAYLOAD)?, self.owner())
         })
         .map_err(|error| self.failed(PAYLOAD, &error))?;
-        reader.record(place, decrypt)
+        reader.record_among(place, open, decrypt)
     }
 
     /// Rows whose entry has one of these ids, by their hashes, in order; some may only have the same hash. When the
