@@ -120,14 +120,15 @@ impl Look {
             return Some(Ok(bytes));
         }
         let next = if self.note.is_some() { self.answer.next().await } else { None };
-        match next {
+        let problem = match next {
             Some(Ok(bytes)) => return Some(Ok(bytes)),
-            Some(Err(problem)) => {
-                self.end(Some(&problem)).await.err().map_or(Some(Err(NoAnswer::Query(problem))), |error| {
-                    Some(Err(NoAnswer::Collector(error)))
-                })
-            }
-            None => self.end(None).await.err().map(|error| Err(NoAnswer::Collector(error))),
+            Some(Err(problem)) => Some(problem),
+            None => None,
+        };
+        match (self.end(problem.as_ref()).await, problem) {
+            (Err(error), _) => Some(Err(NoAnswer::Collector(error))),
+            (Ok(()), Some(problem)) => Some(Err(NoAnswer::Query(problem))),
+            (Ok(()), None) => None,
         }
     }
 

@@ -220,6 +220,7 @@ impl Job {
         bind::bind(&mut statement, &self.question.parameters)?;
         let plan = state.statement_to_plan(statement).await.map_err(failed)?;
         guard::check_plan(&plan).map_err(failed)?;
+        let plan = guard::with_bounds(plan).map_err(failed)?;
         Ok(DataFrame::new(state, plan))
     }
 }

@@ -13,7 +13,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Statement as Sql};
+use std::any::Any;
 use std::sync::{Arc, LazyLock};
 
 /// Most that one call of a function may make out of one batch of rows.
@@ -44,7 +45,9 @@ const LEFT_OUT: [&str; 9] = [
 ];
 
 /// Functions whose result is as large as all that they are given.
-const JOINING: [&str; 8] = [
+const JOINING: [&str; 10] = [
+    "map",
+    "struct",
     "concat",
     "make_array",
     "array_concat",
@@ -139,17 +142,38 @@ fn repeats_itself(node: &LogicalPlan) -> bool {
     }
 }
 
-/// The functions that SQL may call, out of all that there are.
-pub(super) fn bounded(functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
-    let kept = functions.into_iter().filter(|function| !LEFT_OUT.contains(&function.name()));
-    kept.map(|function| {
-        let replaces = REPLACING.contains(&function.name());
-        if replaces || JOINING.contains(&function.name()) {
-            return Arc::new(ScalarUDF::from(Bounded { function, replaces }));
-        }
-        function
-    })
-    .collect()
+/// The functions that SQL may call by name, out of all that there are.
+pub(super) fn allowed(mut functions: Vec<Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
+    functions.retain(|function| !LEFT_OUT.contains(&function.name()));
+    functions
+}
+
+/// The plan with bounds to what its calls make. Operators and literals call functions, too (`[a, b]`, `a || b` of lists),
+/// and not by name: so it is the plan that is looked through, and not the list of functions.
+pub(super) fn with_bounds(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let bounded = plan.transform_down_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_down(|expr| {
+                let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
+                    return Ok(Transformed::no(expr));
+                };
+                if LEFT_OUT.contains(&func.name()) {
+                    return Err(DataFusionError::Plan(format!(
+                        "{}() is not there: it makes much of little",
+                        func.name()
+                    )));
+                }
+                let replaces = REPLACING.contains(&func.name());
+                let is_bounded = (func.inner().as_ref() as &dyn Any).is::<Bounded>();
+                if is_bounded || !(replaces || JOINING.contains(&func.name())) {
+                    return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
+                }
+                let func = Arc::new(ScalarUDF::from(Bounded { function: func, replaces }));
+                Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })))
+            })
+        })
+    })?;
+    Ok(bounded.data)
 }
 
 /// A function that looks at the size of what it would make first.

@@ -50,7 +50,7 @@ pub(super) async fn open(
     options.execution.parquet.reorder_filters = true;
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(guard::JoinTexts));
-    let mut scalar = guard::bounded(SessionStateDefaults::default_scalar_functions());
+    let mut scalar = guard::allowed(SessionStateDefaults::default_scalar_functions());
     scalar.extend(functions::scalar(&records));
     let mut aggregate = SessionStateDefaults::default_aggregate_functions();
     aggregate.extend(functions::aggregate());
