@@ -226,9 +226,9 @@ fn compare(runners: &[Runner], question: &Question, section: &mut Section) -> Ve
                 section.note(format!("**{} does not answer \"{}\"**: {why}", runner.name, question.what));
             }
             (Ok(answer), None) => reference = Some((&runner.name, answer.rows)),
-            (Ok(answer), Some((name, wanted))) if runner.whole && *wanted != answer.rows => {
+            (Ok(answer), Some((name, wanted))) if runner.whole && !same(wanted, &answer.rows) => {
                 let rows = answer.rows;
-                let at = wanted.iter().zip(&rows).position(|(wanted, found)| wanted != found);
+                let at = wanted.iter().zip(&rows).position(|(wanted, found)| !same_row(wanted, found));
                 let row = at.unwrap_or(wanted.len().min(rows.len()));
                 section.note(format!(
                     "**{} answers \"{}\" otherwise than {name}**: row {row} of {} and {}, {:?} and {:?}.",
@@ -244,6 +244,20 @@ fn compare(runners: &[Runner], question: &Question, section: &mut Section) -> Ve
         }
     }
     answered
+}
+
+fn same(a: &[Vec<String>], b: &[Vec<String>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_row(a, b))
+}
+
+/// DataFusion counts a percentile's place between two values in millionths, others to the last bit.
+fn same_row(a: &[String], b: &[String]) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+    let same = |(a, b): (&String, &String)| match (a.parse::<f64>(), b.parse::<f64>()) {
+        (Ok(a), Ok(b)) => near(a, b),
+        _ => a == b,
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 fn table(runners: &[Runner]) -> Table {
