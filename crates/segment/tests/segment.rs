@@ -1,5 +1,7 @@
 //! The files of a segment, written and read back.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 use bytes::Bytes;
 use indelible_record::Entry;
 use indelible_record::entry::{Param, Side, Source, Status};
@@ -20,7 +22,7 @@ fn entry(n: u64) -> Entry {
         prev_hash: format!("sha256:{n:064x}"),
         seq: n,
         request_id: text("req"),
-        session_id: (n % 3 > 0).then(|| format!("session-{}", n / 20)),
+        session_id: (!n.is_multiple_of(3)).then(|| format!("session-{}", n / 20)),
         model: Some("m".to_owned()),
         params: [("n".to_owned(), Param::Integer(2))].into(),
         prompt_tokens: n.is_multiple_of(2).then_some(n),
@@ -43,7 +45,7 @@ fn entry(n: u64) -> Entry {
 }
 
 fn place(n: u64) -> Option<Place> {
-    (n % 5 > 0).then_some(Place { frame: n as u32 / 7, at: n as u32 * 3, len: n * 11 })
+    (!n.is_multiple_of(5)).then_some(Place { frame: n as u32 / 7, at: n as u32 * 3, len: n * 11 })
 }
 
 fn written(rows: u64) -> (Vec<u8>, Vec<Vec<u8>>) {

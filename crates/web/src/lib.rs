@@ -15,9 +15,9 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod export;
 mod ledger;
 mod look;
-mod export;
 mod reading;
 mod records;
 mod seal;
