@@ -229,6 +229,11 @@ impl<W: Write> PayloadWriter<W> {
         Ok(())
     }
 
+    /// Plain bytes of the frame that is being gathered.
+    pub fn gathered(&self) -> usize {
+        self.plain.len()
+    }
+
     /// Ends the file, behind its last frame. Says how many frames it has.
     pub fn finish(mut self) -> io::Result<(W, u32)> {
         debug_assert!(self.plain.is_empty() && self.record.is_empty());

@@ -28,6 +28,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const BUFFER_BYTES: usize = 256 << 10;
+/// Where a frame of records that belong to no conversation ends.
+const UNRELATED_FRAME_BYTES: usize = 512 << 10;
 
 /// Makes the segment and gives it its place; says which that is. `last` is the segment before it.
 pub(super) fn segment(
@@ -136,6 +138,10 @@ fn write_payload(
             }
             places.insert(row.seq, writer.end_record(row.seq, &mut encrypt)?);
             facts.records += 1;
+            // Records of no conversation have little in common: a frame of many would only be slow to look into.
+            if !owner.is_conversation() && writer.gathered() >= UNRELATED_FRAME_BYTES {
+                writer.end_frame(&mut encrypt)?;
+            }
         }
         writer.end_frame(&mut encrypt)?;
     }

@@ -81,6 +81,11 @@ pub(super) struct PayloadOwner {
 }
 
 impl PayloadOwner {
+    /// Whether its records belong to a session, and so repeat each other.
+    pub(super) fn is_conversation(self) -> bool {
+        self.session != 0
+    }
+
     pub(super) fn subject(self) -> SubjectRef {
         SubjectRef(self.subject)
     }
