@@ -83,7 +83,10 @@ impl Writer for Table {
     fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), QueryError> {
         let columns = batch.columns().iter().map(Cells::of).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let cells = columns.iter().map(|column| Ok(visible(&column.text(row)?.unwrap_or_default())));
+            let cells = columns.iter().zip(batch.columns()).map(|(column, array)| {
+                let text = column.text(row)?.unwrap_or_default();
+                Ok(if array.data_type().is_floating() { short(&text) } else { visible(&text) })
+            });
             let cells = cells.collect::<Result<Vec<_>, QueryError>>()?;
             if self.widths.is_some() {
                 self.line(&cells, out);
@@ -121,6 +124,17 @@ fn narrow(widths: &mut [usize], terminal: usize) {
     }
 }
 
+/// A fraction to three digits: people read it, and other formats have all of it.
+fn short(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(number) if number.abs() >= 0.001 && number.abs() < 1e12 => {
+            let rounded = format!("{number:.3}");
+            rounded.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => text.to_owned(),
+    }
+}
+
 fn visible(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
@@ -145,6 +159,12 @@ mod tests {
         let mut widths = [40, 40, 40];
         narrow(&mut widths, 10);
         assert_eq!(widths, [COLUMN_MIN_CHARS; 3], "no narrower than that");
+    }
+
+    #[test]
+    fn fractions_are_short() {
+        let shown = ["21.650000000000002", "0.1", "5.0", "-0.0004", "0.0", "NaN"].map(short);
+        assert_eq!(shown, ["21.65", "0.1", "5", "-0.0004", "0.0", "NaN"]);
     }
 
     #[test]
