@@ -119,9 +119,6 @@ fn value_in(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(feature = "s3")]
-    use indelible_collector::store::remote::{Auditing, Bucket};
-    use indelible_verify::directory::Elsewhere;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

@@ -15,6 +15,7 @@ mod machines;
 mod prices;
 mod read;
 mod segments;
+#[cfg(feature = "s3")]
 mod store_s3;
 mod tamper;
 mod wire;
