@@ -18,6 +18,7 @@ mod query;
 mod read;
 mod reading;
 mod segments;
+#[cfg(feature = "s3")]
 mod store_s3;
 mod tamper;
 mod wire;

@@ -9,6 +9,7 @@ use crate::common::*;
 use crate::segments::{shown, traffic, without_level};
 use indelible_collector::seal::Faults;
 use indelible_collector::store::location::Location;
+use indelible_collector::store::remote::{Bucket, Put};
 use indelible_collector::{Collector, Config, Query};
 use serde_json::Value;
 use server::{Place, place};
@@ -99,6 +100,16 @@ fn what_left_this_machine_is_found_shown_and_verified_as_before() {
     }
     let entries = site.entries();
     assert!(entries.iter().enumerate().all(|(n, entry)| entry["seq"] == n));
+
+    let mut up = site.up("http://127.0.0.1:9", &[]);
+    let run = site.data.join("run/collector.json");
+    wait_until("the collector is ready", || run.exists());
+    let run: Value = serde_json::from_slice(&std::fs::read(run).unwrap()).unwrap();
+    let metrics = request(address_of(run["url"].as_str().unwrap()), &message("GET", "/metrics", &[], b""));
+    let metrics = text(&metrics.body);
+    assert!(metrics.contains("indelible_collector_segments{place=\"bucket\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("indelible_collector_bucket_reached 1\n"), "{metrics}");
+    assert_eq!(up.stop(), 0);
 
     // A start asks for the manifests that it does not know, and for no others.
     let asked = place.reads_while(|| start(&site, place.location(KEEP, CACHE_BYTES)).stop().unwrap());
@@ -252,6 +263,18 @@ fn half_an_upload_is_no_segment_and_is_made_whole() {
     collector.stop().unwrap();
     assert!(place.get(manifest) == other.as_bytes());
     assert!(site.data.join("segments").join(manifest).exists());
+    place.put(manifest, &whole[0]);
+
+    // What changed there since it was uploaded is found before it would be the only copy.
+    let mut changed = whole[1].clone();
+    changed[100] ^= 1;
+    place.put(entries, &changed);
+    let collector = start(&site, place.location(Duration::ZERO, CACHE_BYTES));
+    wait_until("the failure is counted", || collector.bucket_status().unwrap().failures > 0);
+    std::thread::sleep(Duration::from_secs(1));
+    ids.iter().for_each(|id| assert_eq!(find(&collector, id), Ok(1)));
+    collector.stop().unwrap();
+    assert!(site.data.join("segments").join(manifest).exists());
 }
 
 #[test]
@@ -360,6 +383,29 @@ fn a_crash_at_any_step_of_uploading_loses_nothing() {
         assert_eq!(code, 0, "{step}: {report:#}");
         assert_eq!(place.names().len(), 8, "{step}");
     }
+}
+
+#[test]
+fn a_file_of_many_parts_arrives_whole_and_replaces_nothing() {
+    let Some(place) = place("parts") else { return };
+    let bucket = Bucket::open(&place.location(KEEP, CACHE_BYTES)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large");
+    let bytes: Vec<u8> = (0..40_000_003u32).map(|at| (at / 7) as u8 ^ (at >> 16) as u8).collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let name = "tenant=default/date=2026-11-26/0000000000000000/payload.frames";
+    let given_up = bucket.put_new_file(name, &path, || Err(std::io::Error::other("stopping")));
+    assert!(given_up.unwrap_err().to_string().contains("stopping"));
+    assert_eq!(place.names(), Vec::<String>::new(), "half of it is nothing");
+    assert!(matches!(bucket.put_new_file(name, &path, || Ok(())).unwrap(), Put::Made(_)));
+    assert!(place.get(name) == bytes);
+    assert_eq!(bucket.put_new_file(name, &path, || Ok(())).unwrap(), Put::Exists);
+    std::fs::write(&path, &bytes[1..]).unwrap();
+    bucket.replace(name, &path, || Ok(())).unwrap();
+    assert!(place.get(name) == bytes[1..]);
+    std::fs::write(&path, b"small").unwrap();
+    assert_eq!(bucket.put_new_file(name, &path, || Ok(())).unwrap(), Put::Exists);
+    assert!(place.get(name) == bytes[1..]);
 }
 
 /// `cargo test --test it look_ups_from_a_bucket -- --ignored --nocapture` prints the figures of docs/store.md.

@@ -21,6 +21,6 @@ mod prove;
 pub(crate) mod tiered;
 
 pub use auditing::{Auditing, Reading};
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Put};
 pub(crate) use prove::prove;
 pub use tiered::Tiered;
