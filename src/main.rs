@@ -12,6 +12,7 @@ mod config;
 mod demo;
 #[cfg(feature = "collector")]
 mod doctor;
+#[cfg(feature = "collector")]
 mod export;
 mod failure;
 #[cfg(feature = "gateway")]
@@ -22,6 +23,7 @@ mod logging;
 mod prices;
 #[cfg(feature = "collector")]
 mod query;
+#[cfg(feature = "collector")]
 mod reading;
 #[cfg(feature = "collector")]
 mod records;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Query(ref arguments) => query::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Search(ref arguments) => query::search(&cli.common, arguments),
+        #[cfg(feature = "collector")]
         Command::Conversation(ref arguments) => {
             let asked = Asked::Session(arguments.session.clone());
             reading::show(&cli.common, asked, arguments.format)

@@ -105,7 +105,11 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     });
     let collector = Collector::start(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let in_log = collector.list(&Query { id: Some(ids[3].clone()), ..Query::default() }, 1).unwrap();
     runtime.block_on(collector.seal()).unwrap();
+    // What was found in the log before has its payload still, when that file of the log is gone.
+    let payload = collector.payload(&in_log[0]).unwrap();
+    assert_eq!(payload.matches(&in_log[0].entry), Some(true));
     collector.stop().unwrap();
     let images = images.lock().unwrap();
     let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();

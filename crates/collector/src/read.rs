@@ -222,7 +222,17 @@ impl<'a> Reader<'a> {
 
     /// The whole payload of an entry.
     pub fn payload(&self, found: &Found) -> Result<Payload, CollectorError> {
+        let tenant = &found.entry.tenant_id;
         match &found.place {
+            // Sealed since it was found: the log may be gone, the segment has it.
+            Place::Log { .. } if found.entry.seq < self.view.sealed(tenant) => {
+                let segments = self.view.segments(tenant);
+                let after = segments.partition_point(|one| one.manifest().first <= found.entry.seq);
+                let segment = after.checked_sub(1).and_then(|n| segments.get(n)).ok_or_else(|| {
+                    CollectorError::Refused(format!("entry {} is in no segment", found.entry.seq))
+                })?;
+                self.sealed_payload(found, segment, found.entry.seq - segment.manifest().first)
+            }
             Place::Log { at, refs } => self.logged_payload(found, *at, refs),
             Place::Segment { segment, row } => self.sealed_payload(found, segment, *row),
         }
