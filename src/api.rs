@@ -159,6 +159,7 @@ impl Answer {
         let code = match self.status {
             StatusCode::NOT_FOUND | StatusCode::GONE => 1,
             StatusCode::CONFLICT => 3,
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::SERVICE_UNAVAILABLE => 6,
             _ => 2,
         };
         let mut failure = Failure::new(text("message").unwrap_or_else(|| self.status.to_string())).code(code);

@@ -154,8 +154,8 @@ fn a_runaway_query_is_stopped_while_calls_are_recorded() {
         assert_eq!(site.record(answer.event_id())["entry"]["status"], "completed");
     }
     let output = running.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(6));
     let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
     // The clock or the pool, whichever is first.
     assert!(said.contains("stopped after 4 s") || said.contains("MiB of memory"), "{said}");
     assert!(said.contains("hint: narrow"), "{said}");

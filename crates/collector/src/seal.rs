@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How often it is looked whether something is due.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// After a failure it is tried again this much later: a full disk does not get better in a second.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
