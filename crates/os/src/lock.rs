@@ -8,6 +8,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// How often the list of locks is read before one is said not to be there.
+const LOOKS: usize = 4;
+
 /// Holds a directory for one writer until dropped.
 #[derive(Debug)]
 pub struct DirLock {
@@ -30,10 +33,16 @@ impl DirLock {
 /// `/proc/locks` by device and inode. `None` where that list cannot be read.
 pub fn is_held(dir: &Path) -> Option<bool> {
     let meta = std::fs::metadata(dir).ok()?;
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
     let wanted = format!("{major:02x}:{minor:02x}:{}", meta.ino());
-    Some(locks.lines().any(|line| line.contains("FLOCK") && line.split(' ').any(|word| word == wanted)))
+    // The list is given out in pieces while locks come and go: one that is held all the time can be missed.
+    for _ in 0..LOOKS {
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        if locks.lines().any(|line| line.contains("FLOCK") && line.split(' ').any(|word| word == wanted)) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 #[cfg(test)]
