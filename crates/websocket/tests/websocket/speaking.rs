@@ -24,7 +24,7 @@ pub struct Speaker {
 
 impl Speaker {
     pub fn new(takeover: bool) -> Self {
-        Self { compress: Compress::new(Compression::fast(), false), takeover }
+        Self { compress: Compress::new(Compression::best(), false), takeover }
     }
 
     pub fn say(&mut self, say: &Say) -> Vec<u8> {
@@ -46,9 +46,21 @@ impl Speaker {
     }
 
     fn deflate(&mut self, payload: &[u8]) -> Vec<u8> {
+        // RFC 7692 §7.2.3.6: an empty message; some implementations write nothing when they flush nothing.
+        if payload.is_empty() {
+            return vec![0];
+        }
         let mut out = Vec::with_capacity(payload.len() + payload.len() / 8 + 256);
         let before = self.compress.total_in();
-        self.compress.compress_vec(payload, &mut out, FlushCompress::Sync).unwrap();
+        // A flush is over when it leaves room: which implementation of DEFLATE this is, others decide.
+        loop {
+            let taken = (self.compress.total_in() - before) as usize;
+            self.compress.compress_vec(&payload[taken..], &mut out, FlushCompress::Sync).unwrap();
+            if out.len() < out.capacity() {
+                break;
+            }
+            out.reserve(4096);
+        }
         assert_eq!(self.compress.total_in() - before, payload.len() as u64);
         assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
         out.truncate(out.len() - 4);
