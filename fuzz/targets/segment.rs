@@ -40,9 +40,10 @@ fn manifest(bytes: &[u8]) {
 fn any_index(input: &mut Input<'_>) {
     let hash = u64::from(input.number()) << 48;
     let bytes = input.rest();
-    let rows = bytes.len().checked_sub(16).map_or(0, |at| {
-        u32::from_le_bytes(std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or(0)))
-    });
+    let rows = bytes
+        .len()
+        .checked_sub(16)
+        .map_or(0, |at| u32::from_le_bytes(std::array::from_fn(|n| bytes.get(at + n).copied().unwrap_or(0))));
     let Ok(ids) = Ids::open(Arc::new(Bytes::copy_from_slice(bytes))) else { return };
     if let Ok(found) = ids.find(hash) {
         assert!(found.iter().all(|row| *row < rows));
@@ -75,7 +76,9 @@ fn plain(_: &[u8], part: &[u8]) -> io::Result<Vec<u8>> {
 
 fn any_frames(input: &mut Input<'_>) {
     let place = Place { frame: input.byte().into(), at: input.number().into(), len: input.number().into() };
-    let Ok(reader) = PayloadReader::open(Arc::new(Bytes::copy_from_slice(input.rest())), owner()) else { return };
+    let Ok(reader) = PayloadReader::open(Arc::new(Bytes::copy_from_slice(input.rest())), owner()) else {
+        return;
+    };
     if let Ok(record) = reader.record(place, plain) {
         assert!(record.len() as u64 <= place.len);
         let _ = pieces(&record);
