@@ -109,12 +109,12 @@ pub(crate) fn decoded<'a>(
     coding: &str,
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> (Vec<u8>, Option<&'static str>) {
-    let Some(mut decoder) = coding::Decoder::new(coding) else {
+    let Some(mut decoder) = indelible_coding::Decoder::new(coding) else {
         return (pieces.flatten().copied().collect(), None);
     };
     let mut decoded = Vec::new();
     pieces.for_each(|piece| decoder.push(piece, &mut |part| decoded.extend_from_slice(part)));
-    (decoded, decoder.unread().map(coding::Unread::as_str))
+    (decoded, decoder.unread().map(indelible_coding::Unread::as_str))
 }
 
 /// One kind of call: where it is made, what it is, how it is read.
