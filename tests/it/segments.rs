@@ -219,8 +219,8 @@ fn a_request_that_is_open_while_the_log_is_sealed_is_recorded_whole() {
         request(listen, &message("POST", "/v1/chat/completions", &json, br#"{"model":"m","stream":true}"#))
     });
     wait_until("the request to be at the model server", || upstream.requests().len() == 1);
-    // Its frames are shipped within a second; each seal then puts them into a file that is to go.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // The collector has its frames; each seal then finds them in a file that is to go.
+    up.wait_shipped();
     for _ in 0..3 {
         site.json(&["seal", "--json"]);
     }
