@@ -6,7 +6,7 @@
 //! cosignature covers them.
 
 use crate::hash::Hash;
-use crate::key::{Signer, VerifierKey};
+use crate::key::{KeyKind, Signer, VerifierKey};
 use crate::note::{Note, NoteError};
 use crate::text;
 
@@ -98,7 +98,8 @@ impl Checkpoint {
     pub fn open(note: &[u8], origin: &str, keys: &[VerifierKey]) -> Result<Checkpoint, CheckpointError> {
         let note = Note::parse(note)?;
         let verified = note.verify(keys)?;
-        if verified.iter().all(|signature| signature.key.name() != origin) {
+        let of_the_log = |key: &VerifierKey| key.kind() == KeyKind::Ed25519 && key.name() == origin;
+        if !verified.iter().any(|signature| of_the_log(signature.key)) {
             return Err(CheckpointError::NotTheLog);
         }
         let checkpoint = Checkpoint::parse_body(note.text())?;

@@ -2,8 +2,9 @@
 //!
 //! A key has a name and a short id made from name, type and public key; the two together pick the key that a
 //! signature line is checked with (C2SP signed-note, "Signatures"). The id is a label, not a proof: whoever
-//! verifies holds the whole public key. Only Ed25519, type 0x01, is spoken here, because that is what the
-//! public witness network asks of logs.
+//! verifies holds the whole public key. Two types are spoken here, both Ed25519: 0x01, with which logs sign, because
+//! that is what the public witness network asks of them, and 0x04, with which witnesses cosign and say when
+//! ([`crate::cosignature`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,21 +12,41 @@ use std::str::FromStr;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
+use crate::cosignature;
 use crate::text;
 
-/// The signature type byte of Ed25519.
-const ED25519: u8 = 0x01;
+/// What a key signs, and so the type byte in its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// 0x01: Ed25519 over the text of a note. A log's key.
+    Ed25519,
+    /// 0x04: Ed25519 over time and text of a checkpoint (C2SP tlog-cosignature). A witness's key.
+    Cosignature,
+}
+
+impl KeyKind {
+    fn byte(self) -> u8 {
+        match self {
+            KeyKind::Ed25519 => 0x01,
+            KeyKind::Cosignature => 0x04,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<KeyKind> {
+        [KeyKind::Ed25519, KeyKind::Cosignature].into_iter().find(|kind| kind.byte() == byte)
+    }
+}
 
 /// The short id of a key. In text: 8 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub u32);
 
 impl KeyId {
-    /// `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)`, the first four bytes, big-endian.
-    fn of_ed25519(name: &str, public_key: &[u8; 32]) -> KeyId {
+    /// `SHA-256(name ‖ 0x0A ‖ type ‖ public key)`, the first four bytes, big-endian.
+    fn of(name: &str, kind: KeyKind, public_key: &[u8; 32]) -> KeyId {
         let hash = Sha256::new()
             .chain_update(name)
-            .chain_update([b'\n', ED25519])
+            .chain_update([b'\n', kind.byte()])
             .chain_update(public_key)
             .finalize();
         KeyId(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
@@ -83,6 +104,14 @@ impl Ed25519Signer {
         Ok(Ed25519Signer { verifier, key })
     }
 
+    /// The same for a witness.
+    pub(crate) fn cosigner_from_seed(name: &str, seed: &[u8; 32]) -> Result<Ed25519Signer, KeyError> {
+        let key = SigningKey::from_bytes(seed);
+        let public_key = key.verifying_key();
+        let verifier = VerifierKey::of_kind(KeyKind::Cosignature, name, public_key.as_bytes())?;
+        Ok(Ed25519Signer { verifier, key })
+    }
+
     /// The public side.
     pub fn verifier_key(&self) -> &VerifierKey {
         &self.verifier
@@ -111,9 +140,10 @@ impl fmt::Debug for Ed25519Signer {
 
 /// A named Ed25519 public key.
 ///
-/// `Display` and `FromStr` are the `vkey` text: `<name>+<key id, 8 hex digits>+<base64 of 0x01 ‖ public key>`.
+/// `Display` and `FromStr` are the `vkey` text: `<name>+<key id, 8 hex digits>+<base64 of type ‖ public key>`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
+    kind: KeyKind,
     name: String,
     id: KeyId,
     key: VerifyingKey,
@@ -126,6 +156,18 @@ impl VerifierKey {
     /// [`KeyError::Name`] for a name that no signature line can carry, [`KeyError::PublicKey`] for bytes that
     /// are no point of the curve or one of small order, under which one signature fits many messages.
     pub fn from_public_key(name: &str, public_key: &[u8; 32]) -> Result<VerifierKey, KeyError> {
+        VerifierKey::of_kind(KeyKind::Ed25519, name, public_key)
+    }
+
+    /// Names a witness's 32-byte public key.
+    ///
+    /// # Errors
+    /// As for [`from_public_key`](VerifierKey::from_public_key).
+    pub fn of_cosigner(name: &str, public_key: &[u8; 32]) -> Result<VerifierKey, KeyError> {
+        VerifierKey::of_kind(KeyKind::Cosignature, name, public_key)
+    }
+
+    fn of_kind(kind: KeyKind, name: &str, public_key: &[u8; 32]) -> Result<VerifierKey, KeyError> {
         if !text::is_key_name(name) {
             return Err(KeyError::Name);
         }
@@ -133,7 +175,12 @@ impl VerifierKey {
         if key.is_weak() {
             return Err(KeyError::PublicKey);
         }
-        Ok(VerifierKey { name: name.to_owned(), id: KeyId::of_ed25519(name, public_key), key })
+        Ok(VerifierKey { kind, name: name.to_owned(), id: KeyId::of(name, kind, public_key), key })
+    }
+
+    /// What the key signs.
+    pub fn kind(&self) -> KeyKind {
+        self.kind
     }
 
     /// The key name.
@@ -151,10 +198,20 @@ impl VerifierKey {
         self.key.as_bytes()
     }
 
-    /// Whether `signature` (64 bytes, without a key id) is this key's over `message`.
+    /// Whether `signature`, without a key id, is this key's over the text of a note: 64 bytes, or for a witness's key
+    /// 8 bytes of time and 64 bytes.
     ///
     /// Strict: signatures that can be altered into other valid ones are refused (RFC 8032 §5.1.7 leaves room).
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
+        match self.kind {
+            KeyKind::Ed25519 => self.verify_bare(text, signature),
+            KeyKind::Cosignature => cosignature::split(signature).is_some_and(|(time, signature)| {
+                self.verify_bare(&cosignature::message(time, text), signature)
+            }),
+        }
+    }
+
+    fn verify_bare(&self, message: &[u8], signature: &[u8]) -> bool {
         let signature = Signature::from_slice(signature);
         signature.is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
     }
@@ -162,7 +219,7 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed: Vec<u8> = [ED25519].into_iter().chain(*self.public_key()).collect();
+        let typed: Vec<u8> = [self.kind.byte()].into_iter().chain(*self.public_key()).collect();
         write!(f, "{}+{}+{}", self.name, self.id, text::to_base64(&typed))
     }
 }
@@ -184,12 +241,10 @@ impl FromStr for VerifierKey {
             return Err(KeyError::Syntax);
         };
         let typed = text::from_base64(encoded).ok_or(KeyError::Syntax)?;
-        let (kind, public_key) = typed.split_first().ok_or(KeyError::Syntax)?;
-        if *kind != ED25519 {
-            return Err(KeyError::Type(*kind));
-        }
+        let (byte, public_key) = typed.split_first().ok_or(KeyError::Syntax)?;
+        let kind = KeyKind::from_byte(*byte).ok_or(KeyError::Type(*byte))?;
         let public_key = public_key.try_into().map_err(|_| KeyError::PublicKey)?;
-        let key = VerifierKey::from_public_key(name, public_key)?;
+        let key = VerifierKey::of_kind(kind, name, public_key)?;
         if key.id.to_string() == id { Ok(key) } else { Err(KeyError::Id { expected: key.id }) }
     }
 }
@@ -203,8 +258,8 @@ pub enum KeyError {
     /// The text is not `<name>+<id>+<base64>`.
     #[error("not a verifier key of the form name+id+base64")]
     Syntax,
-    /// The key is of another type than Ed25519 (0x01).
-    #[error("key type {0:#04x} is not supported, only 0x01 (Ed25519)")]
+    /// The key is of another type.
+    #[error("key type {0:#04x} is not supported, only 0x01 (Ed25519) and 0x04 (a witness's)")]
     Type(u8),
     /// The public key has the wrong length, is no point of the curve, or has small order.
     #[error("not a usable Ed25519 public key")]

@@ -206,19 +206,19 @@ impl Climb {
     }
 }
 
-fn width(range: &Range<u64>) -> u64 {
+pub(crate) fn width(range: &Range<u64>) -> u64 {
     range.end - range.start
 }
 
 /// The two subtrees of the tree over the leaves in `range`, which has at least two.
-fn halves(range: &Range<u64>) -> (Range<u64>, Range<u64>) {
+pub(crate) fn halves(range: &Range<u64>) -> (Range<u64>, Range<u64>) {
     let middle = range.start + split_point(width(range));
     (range.start..middle, middle..range.end)
 }
 
 /// The root over a range of leaves that is a subtree of some tree: it starts at a multiple of a power of two
 /// that is at least its width. Not empty; at most 64 deep.
-fn subtree_root<E>(
+pub(crate) fn subtree_root<E>(
     range: &Range<u64>,
     node: &mut impl FnMut(u8, u64) -> Result<Hash, E>,
 ) -> Result<Hash, ProveError<E>> {

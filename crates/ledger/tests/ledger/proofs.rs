@@ -187,3 +187,33 @@ fn the_largest_tree_has_proofs() {
         assert_eq!(verify_consistency(&proof, old, u64::MAX, &old_root, &root), Ok(()), "{old}");
     }
 }
+
+/// All proofs of all trees up to 300 leaves, beyond the first full tile.
+#[test]
+fn every_proof_holds_up_to_300_leaves() {
+    const SIZE_MAX: u64 = 300;
+    let mut levels = vec![(0..SIZE_MAX).map(|n| leaf_hash(&n.to_be_bytes())).collect::<Vec<_>>()];
+    while let Some(below) = levels.last().filter(|below| below.len() > 1) {
+        levels.push(below.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect());
+    }
+    let node = |level: u8, index: u64| Ok::<_, Infallible>(levels[usize::from(level)][index as usize]);
+    let mut frontier = Frontier::new();
+    let mut roots = vec![frontier.root()];
+    for size in 1..=SIZE_MAX {
+        frontier.append(levels[0][size as usize - 1]).unwrap();
+        let root = frontier.root();
+        roots.push(root);
+        for index in 0..size {
+            let leaf = &levels[0][index as usize];
+            let proof = prove_inclusion(index, size, node).unwrap();
+            assert_eq!(verify_inclusion(&proof, index, size, leaf, &root), Ok(()), "{index} in {size}");
+            let (old, old_root) = (index, &roots[index as usize]);
+            let proof = prove_consistency(old, size, node).unwrap();
+            assert_eq!(verify_consistency(&proof, old, size, old_root, &root), Ok(()), "{old} to {size}");
+            if old > 0 {
+                let shown = verify_consistency(&proof, old, size, &STRANGER, &root);
+                assert!(shown.is_err(), "another tree of {old}, to {size}");
+            }
+        }
+    }
+}
