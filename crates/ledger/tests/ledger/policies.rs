@@ -7,22 +7,22 @@ const ORIGIN: &str = "log.example/one";
 const TIME: u64 = 1_790_000_000;
 
 fn log() -> Ed25519Signer {
-    Ed25519Signer::from_seed(ORIGIN, &[1; 32]).unwrap()
+    Ed25519Signer::from_seed(ORIGIN, &[1; 32]).expect("a usable name")
 }
 
 fn witness(number: u8) -> Cosigner {
-    Cosigner::from_seed(&format!("witness.example/{number}"), &[100 + number; 32]).unwrap()
+    Cosigner::from_seed(&format!("witness.example/{number}"), &[100 + number; 32]).expect("a usable name")
 }
 
 /// A signed checkpoint, cosigned by these.
 fn cosigned(by: &[u8]) -> Note {
-    let checkpoint = Checkpoint::new(ORIGIN, 7, Hash([7; 32])).unwrap();
-    let note = Note::parse(checkpoint.sign(&log()).unwrap().as_bytes()).unwrap();
+    let checkpoint = Checkpoint::new(ORIGIN, 7, Hash([7; 32])).expect("well formed");
+    let note = Note::parse(checkpoint.sign(&log()).expect("well formed").as_bytes()).expect("well formed");
     let mut lines = note.signatures().to_vec();
     for number in by {
-        lines.push(witness(*number).cosign(note.text(), TIME + u64::from(*number)).unwrap());
+        lines.push(witness(*number).cosign(note.text(), TIME + u64::from(*number)).expect("well formed"));
     }
-    Note::new(note.text().to_owned(), lines).unwrap()
+    Note::new(note.text().to_owned(), lines).expect("well formed")
 }
 
 /// A policy about the log and witnesses 1 to 5, with these lines behind them.
@@ -31,7 +31,7 @@ fn policy(rest: &str) -> Policy {
     for number in 1..=5 {
         text += &format!("witness w{number}\t{}\n", witness(number).verifier_key());
     }
-    Policy::parse(format!("{text}{rest}").as_bytes()).unwrap()
+    Policy::parse(format!("{text}{rest}").as_bytes()).expect("well formed")
 }
 
 fn accepts(policy: &Policy, by: &[u8]) -> bool {

@@ -17,13 +17,16 @@ fn proof(index: u64, size: u64) -> ProofFile {
     let node = |level: u8, index: u64| {
         Ok::<_, Infallible>(root_of(&leaves[(index << level) as usize..((index + 1) << level) as usize]))
     };
-    let signer = Ed25519Signer::from_seed(ORIGIN, &[1; 32]).unwrap();
-    let checkpoint = Checkpoint::new(ORIGIN, size, root_of(&leaves)).unwrap().sign(&signer).unwrap();
+    let signer = Ed25519Signer::from_seed(ORIGIN, &[1; 32]).expect("well formed");
+    let checkpoint = Checkpoint::new(ORIGIN, size, root_of(&leaves))
+        .expect("well formed")
+        .sign(&signer)
+        .expect("well formed");
     ProofFile {
         extra: None,
         index,
-        hashes: prove_inclusion(index, size, node).unwrap(),
-        checkpoint: Note::parse(checkpoint.as_bytes()).unwrap(),
+        hashes: prove_inclusion(index, size, node).expect("well formed"),
+        checkpoint: Note::parse(checkpoint.as_bytes()).expect("well formed"),
     }
 }
 

@@ -15,7 +15,7 @@ fn leaves(size: u64) -> Vec<Hash> {
 }
 
 fn log() -> Ed25519Signer {
-    Ed25519Signer::from_seed(ORIGIN, &[1; 32]).unwrap()
+    Ed25519Signer::from_seed(ORIGIN, &[1; 32]).expect("well formed")
 }
 
 fn keys() -> [VerifierKey; 1] {
@@ -27,8 +27,8 @@ fn root(size: u64) -> Hash {
 }
 
 fn signed(size: u64, root: Hash) -> Note {
-    let note = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log()).unwrap();
-    Note::parse(note.as_bytes()).unwrap()
+    let note = Checkpoint::new(ORIGIN, size, root).expect("well formed").sign(&log()).expect("well formed");
+    Note::parse(note.as_bytes()).expect("well formed")
 }
 
 fn request(old_size: u64, size: u64) -> AddCheckpoint {
@@ -36,7 +36,7 @@ fn request(old_size: u64, size: u64) -> AddCheckpoint {
     let node = |level: u8, index: u64| {
         Ok::<_, Infallible>(root_of(&leaves[(index << level) as usize..((index + 1) << level) as usize]))
     };
-    let proof = prove_consistency(old_size, size, node).unwrap();
+    let proof = prove_consistency(old_size, size, node).expect("well formed");
     AddCheckpoint { old_size, proof, checkpoint: signed(size, root(size)) }
 }
 
