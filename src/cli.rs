@@ -1,8 +1,12 @@
 //! The command line: names, help and examples. No logic.
 
 #[cfg(feature = "collector")]
+mod proof;
+#[cfg(feature = "collector")]
 mod reading;
 
+#[cfg(feature = "collector")]
+pub(crate) use proof::Proof;
 #[cfg(feature = "collector")]
 pub(crate) use reading::{Conversation, Export, ExportFormat, Filters, ShowFormat, Trace};
 
@@ -137,6 +141,9 @@ pub(crate) enum Command {
     /// Recompute every leaf, the chain, the tree and every signature of a data directory
     #[cfg(feature = "collector")]
     Verify(Verify),
+    /// Prove that a record is in the ledger, and that the ledger only grew
+    #[cfg(feature = "collector")]
+    Proof(Proof),
     /// Make segments of what is recorded, now rather than when it is due
     ///
     /// Sealing happens by itself: after an hour, by size, at the end of a day. This is for backups and tests.
@@ -511,8 +518,16 @@ into its folder gateway-1/: copy that folder there over a channel you trust, and
         #[arg(long, value_name = "ID", default_value = "gateway-1")]
         source: String,
     },
-    /// Print the public keys of all ledgers: what auditors are given beforehand
+    /// Print the public keys of all ledgers
     Show,
+    /// Print the policy that auditors are given beforehand: whose signatures they trust (C2SP tlog-policy)
+    #[command(after_help = "\
+Examples:
+  indelible key policy > auditor.policy
+  indelible key policy --tenant acme
+
+Hand it over on a way that the collector's host has no part in. A verifier trusts nothing else.")]
+    Policy,
     /// Make an API key of the gateway, and print it this once
     #[cfg(feature = "gateway")]
     Create(CreateKey),

@@ -13,6 +13,7 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
         #[cfg(feature = "collector")]
         KeyCommand::Init { name, source } => init::run(common, name, source),
         KeyCommand::Show => show(common),
+        KeyCommand::Policy => policy(common),
         #[cfg(feature = "gateway")]
         KeyCommand::Create(arguments) => api_key::create(common, arguments),
         #[cfg(feature = "gateway")]
@@ -37,6 +38,22 @@ fn show(common: &Common) -> Outcome {
             println!("{tenant}={key}");
         }
     }
+    Ok(0)
+}
+
+/// The keys as a policy that asks for no cosignature.
+fn policy(common: &Common) -> Outcome {
+    let keys = KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?;
+    let wanted: Vec<_> =
+        keys.iter().filter(|(tenant, _)| common.tenant.as_ref().is_none_or(|only| only == tenant)).collect();
+    if wanted.is_empty() {
+        return Err(Failure::new(format!("there are no such ledger keys in {}", common.keys().display()))
+            .hint("a ledger's key is made when its collector first starts"));
+    }
+    for (tenant, key) in wanted {
+        println!("# the ledger of {tenant}\nlog {key}");
+    }
+    println!("quorum none");
     Ok(0)
 }
 

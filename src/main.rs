@@ -22,6 +22,8 @@ mod logging;
 #[cfg(feature = "collector")]
 mod prices;
 #[cfg(feature = "collector")]
+mod proof;
+#[cfg(feature = "collector")]
 mod query;
 #[cfg(feature = "collector")]
 mod reading;
@@ -80,6 +82,8 @@ fn main() -> ExitCode {
         Command::Export(ref arguments) => export::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Proof(ref arguments) => proof::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Seal => seal::run(&cli.common),
         #[cfg(feature = "collector")]

@@ -14,6 +14,7 @@ mod kill;
 mod limits;
 mod machines;
 mod prices;
+mod proofs;
 mod query;
 mod read;
 mod reading;

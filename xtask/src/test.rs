@@ -11,6 +11,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     // The tests send signals and talk to sockets; everything else they bring along.
     machine::need("cc", "gcc")?;
     machine::need("kill", "procps")?;
+    machine::need("python3", "python3")?;
     tidy::check()?;
     if component("rustfmt") {
         machine::run("cargo", &["fmt", "--all", "--check"], &[])?;

@@ -16,6 +16,7 @@ use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::store::{Store, View};
 use crate::tiers::Tiers;
+use crate::tiles::Tiles;
 use crate::{CollectorError, draft};
 use indelible_ledger::{Checkpoint, Hash};
 use indelible_os::clock;
@@ -90,6 +91,7 @@ pub struct Collector {
     in_flight: Semaphore,
     cost_outcomes: Arc<Outcomes>,
     store: Arc<Store>,
+    tiles: Arc<Tiles>,
     /// Gone once it stops: the sealer ends at once.
     seal: Mutex<Option<mpsc::SyncSender<seal::Request>>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
@@ -122,7 +124,9 @@ impl Collector {
         tiers.prove(&store, &vault)?;
         let cost_outcomes = Arc::new(Outcomes::default());
         let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
-        let sequencer = Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing)?;
+        let tiles = Arc::new(Tiles::new(&config.data));
+        let sequencer =
+            Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing, tiles.clone())?;
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
         let (ended_sender, ended) = watch::channel(None);
         let thread = std::thread::Builder::new()
@@ -172,6 +176,7 @@ impl Collector {
             in_flight,
             cost_outcomes,
             store,
+            tiles,
             seal: Mutex::new(Some(seal)),
             sealer,
             tiers,
@@ -297,6 +302,10 @@ impl Collector {
     /// The records at this moment.
     pub fn view(&self) -> Arc<View> {
         self.store.view()
+    }
+
+    pub(crate) fn tiles(&self) -> &Tiles {
+        &self.tiles
     }
 
     pub(crate) fn vault(&self) -> &Mutex<Vault> {

@@ -16,6 +16,7 @@
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
 //! * [`reading`]: records, sessions and agent runs as people read them
 //! * [`export`]: what is taken away, oldest first
+//! * [`tiles`], [`proofs`]: the tree of a ledger, and what it shows of an entry, of entries, and of an older tree
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
 
@@ -29,6 +30,7 @@ pub mod export;
 pub mod head;
 pub mod parts;
 pub mod pricing;
+pub mod proofs;
 pub mod query;
 pub mod read;
 pub mod reading;
@@ -38,6 +40,7 @@ pub mod seal;
 pub mod sequencer;
 pub mod state;
 pub mod store;
+pub mod tiles;
 pub mod view;
 
 mod collector;

@@ -24,6 +24,7 @@ use crate::state::{Open, State};
 use crate::store::Store;
 use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
+use crate::tiles::Tiles;
 use crate::{CollectorError, Config};
 use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash};
 use indelible_os::clock::{self, Utc};
@@ -116,6 +117,7 @@ pub struct Sequencer {
     /// Frames and entries per incarnation at the last report.
     reported_sources: BTreeMap<Uuid, (u64, u64)>,
     store: Arc<Store>,
+    tiles: Arc<Tiles>,
     faults: Faults,
     /// Segments whose manifest has an entry.
     entered: HashSet<String>,
@@ -150,6 +152,7 @@ impl Sequencer {
         vault: Arc<Mutex<Vault>>,
         head: Head,
         pricing: Pricing,
+        tiles: Arc<Tiles>,
     ) -> Result<Self, CollectorError> {
         let Recovered { wal, state, entered, store } = recovered;
         let faults = config.faults.clone();
@@ -176,6 +179,7 @@ impl Sequencer {
             reported: BTreeMap::new(),
             reported_sources: BTreeMap::new(),
             store,
+            tiles,
             faults,
             entered,
         };
@@ -338,8 +342,11 @@ impl Sequencer {
         self.wal.append(record.kind(), &[&record.encode()], Claim::Settle)?;
         self.wal.flush()?;
         for (tenant, note) in notes {
+            let ledger = self.state.ledger_mut(tenant);
+            let signed_before = ledger.size() - ledger.unsigned().len() as u64;
+            self.tiles.extend(tenant, signed_before, ledger.unsigned());
+            ledger.set_signed();
             self.dir.publish(tenant, note)?;
-            self.state.ledger_mut(tenant).set_signed();
         }
         Ok(())
     }

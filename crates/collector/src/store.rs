@@ -20,6 +20,7 @@ use indelible_spool::wal::{Record, Ref};
 use segment::{OpenLimit, Segment};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use tail::WalFile;
@@ -74,14 +75,47 @@ impl View {
         &self,
         tenant: &str,
         newest: u64,
+        visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), CollectorError> {
+        self.visit_log(tenant, self.sealed(tenant)..newest.saturating_add(1), visit)
+    }
+
+    /// Hands the exact bytes of a ledger's entries with numbers in `range` to `visit`, oldest first, until it answers
+    /// `false`. Those that are not there are left out.
+    pub fn visit_range(
+        &self,
+        tenant: &str,
+        range: Range<u64>,
         mut visit: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), CollectorError> {
-        let sealed = self.sealed(tenant);
+        for segment in self.segments(tenant) {
+            let (first, end) = (segment.manifest().first, segment.manifest().end().unwrap_or(0));
+            if end <= range.start || first >= range.end {
+                continue;
+            }
+            let mut wanted = true;
+            segment.visit_from(range.start.saturating_sub(first), |row, bytes| {
+                wanted = first + row < range.end && visit(bytes);
+                Ok(wanted && first + row + 1 < range.end)
+            })?;
+            if !wanted {
+                return Ok(());
+            }
+        }
+        self.visit_log(tenant, range.start.max(self.sealed(tenant))..range.end, visit)
+    }
+
+    fn visit_log(
+        &self,
+        tenant: &str,
+        range: Range<u64>,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), CollectorError> {
         for file in &self.files {
             let name = file_name(file.number(), Role::Wal.extension());
             let Some(mut frames) = FramesAt::over(file.file().clone(), &name)? else { continue };
-            for entry in file.entries(Some(tenant), |_| sealed) {
-                if entry.seq > newest {
+            for entry in file.entries(Some(tenant), |_| range.start) {
+                if entry.seq >= range.end {
                     return Ok(());
                 }
                 let frame = frames.read(entry.offset.into())?;

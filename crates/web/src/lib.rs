@@ -7,7 +7,9 @@
 //! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
 //! | `POST /v1/seal` | the operator |
 //! | `POST /v1/sql` | the operator |
-//! | `GET /tenants/{tenant}/checkpoint` | anyone: it is signed |
+//! | `GET /v1/records/{id}/proof` | the operator |
+//! | `GET /tenants/{tenant}/checkpoint`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
+//! | `GET /tenants/{tenant}/tile/entries/…` | the operator |
 //! | `/healthz`, `/readyz`, `/metrics` | anyone |
 //!
 //! Every look at records is recorded in the operations ledger before the answer goes out (invariant 11).
@@ -18,6 +20,7 @@ mod auth;
 mod export;
 mod ledger;
 mod look;
+mod proofs;
 mod reading;
 mod records;
 mod seal;
@@ -26,10 +29,11 @@ mod sql;
 
 pub use auth::OperatorToken;
 pub use look::{Asked, Look, NoAnswer};
+pub use proofs::growth_to_json;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -87,12 +91,15 @@ pub async fn serve(
         .route("/v1/records", get(records::list))
         .route("/v1/records/{id}", get(records::show))
         .route("/v1/records/{id}/raw", get(records::raw))
+        .route("/v1/records/{id}/proof", get(proofs::record))
         .route("/v1/sessions/{id}", get(reading::session))
         .route("/v1/traces/{id}", get(reading::trace))
         .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
-        .route("/tenants/{tenant}/checkpoint", get(checkpoint))
+        .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))
+        .route("/tenants/{tenant}/consistency", get(proofs::growth))
+        .route("/tenants/{tenant}/tile/{*path}", get(proofs::tile))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -113,17 +120,6 @@ pub async fn serve(
     };
     server::serve(listener, tls, handler, WRITE_TIMEOUT, shutdown, async { tokio::time::sleep(DRAIN).await })
         .await;
-}
-
-async fn checkpoint(State(shared): State<Shared>, Path(tenant): Path<String>) -> Result<Response, Problem> {
-    let note = shared.collector.checkpoint(&tenant).ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no ledger of tenant {tenant:?}"),
-            "check the tenant's id",
-        )
-    })?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
 }
 
 async fn ready(State(shared): State<Shared>) -> Result<&'static str, Problem> {

@@ -140,7 +140,7 @@ async fn find(shared: &Shared, id: &str, tenant: Option<String>) -> Result<Vec<F
 }
 
 /// Finding nothing was a look like any other: it is an error only after it was recorded.
-fn some(id: &str, found: &[Found]) -> Result<(), Problem> {
+pub(crate) fn some(id: &str, found: &[Found]) -> Result<(), Problem> {
     if !found.is_empty() {
         return Ok(());
     }
@@ -157,7 +157,7 @@ async fn open(shared: &Shared, found: Found) -> Result<(Found, Result<Payload, S
     .await
 }
 
-async fn record(
+pub(crate) async fn record(
     shared: &Shared,
     action: &str,
     id: Option<&str>,

@@ -1,0 +1,205 @@
+//! What a ledger's tree shows: that an entry is in it, that entries are, that it grew from an older one.
+//!
+//! Every proof leads to the newest signed checkpoint, and was checked before it is handed out. Tiles that lead elsewhere
+//! were damaged: they are made again once.
+
+use crate::tiles::Tree;
+use crate::{Collector, CollectorError};
+use indelible_ledger::{
+    Checkpoint, Hash, Note, ProofFile, ProveError, Tile, TileKind, VerifierKey, leaf_hash, prove_consistency,
+    prove_entries, prove_inclusion, root_from_entries, verify_inclusion,
+};
+use std::ops::Range;
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum NoProof {
+    /// There is no such ledger, or nothing of it was signed.
+    #[error("there is no signed ledger of tenant {0:?}")]
+    Unknown(String),
+    /// The entry or the size is beyond what was signed.
+    #[error("{number} is beyond the {size} entries that are signed")]
+    Beyond {
+        /// What was asked for.
+        number: u64,
+        /// How many entries are signed.
+        size: u64,
+    },
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
+}
+
+/// A ledger as it was signed last.
+pub struct Signed {
+    /// The signed checkpoint, with its cosignatures.
+    pub note: Note,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+}
+
+/// A consistency proof to the newest signed tree.
+pub struct Consistency {
+    /// The tree that it leads to.
+    pub signed: Signed,
+    /// The root of the older tree, as it is computed now.
+    pub old_root: Hash,
+    /// The proof (RFC 9162 §2.1.4.1).
+    pub hashes: Vec<Hash>,
+}
+
+/// That entries are in the newest signed tree.
+pub struct Entries {
+    /// The tree.
+    pub signed: Signed,
+    /// Number and exact bytes of each, ascending.
+    pub entries: Vec<(u64, Vec<u8>)>,
+    /// One proof for all of them, as [`indelible_ledger::root_from_entries`] reads it.
+    pub hashes: Vec<Hash>,
+}
+
+impl Collector {
+    /// What was signed last of a ledger.
+    pub fn signed(&self, tenant: &str) -> Result<Signed, NoProof> {
+        let unknown = || NoProof::Unknown(tenant.to_owned());
+        let note = self.checkpoint(tenant).ok_or_else(unknown)?;
+        let damaged = |what: String| CollectorError::Refused(format!("the checkpoint of {tenant}: {what}"));
+        let note = Note::parse(note.as_bytes()).map_err(|error| damaged(error.to_string()))?;
+        let checkpoint = Checkpoint::parse_body(note.text()).map_err(|error| damaged(error.to_string()))?;
+        Ok(Signed { note, checkpoint })
+    }
+
+    /// The inclusion proof of an entry. Blocks.
+    pub fn prove(&self, tenant: &str, seq: u64) -> Result<ProofFile, NoProof> {
+        self.prove_twice(tenant, |signed, tree| {
+            let size = signed.checkpoint.size();
+            let entry = entries_of(tree, seq..seq + 1, size)?.pop().unwrap_or_default();
+            let hashes =
+                prove_inclusion(seq, size, |level, index| tree.node(level, index)).map_err(of_prove)?;
+            let shown = verify_inclusion(&hashes, seq, size, &leaf_hash(&entry), &signed.checkpoint.root());
+            let proof = ProofFile { extra: Some(entry), index: seq, hashes, checkpoint: signed.note.clone() };
+            Ok(shown.is_ok().then_some(proof))
+        })
+    }
+
+    /// The proof that entries with these numbers (ascending) are in the ledger, and the entries. Blocks.
+    pub fn prove_entries(&self, tenant: &str, numbers: &[u64]) -> Result<Entries, NoProof> {
+        self.prove_twice(tenant, |signed, tree| {
+            let size = signed.checkpoint.size();
+            let mut entries = Vec::with_capacity(numbers.len());
+            for run in runs(numbers) {
+                let first = run.start;
+                let here = entries_of(tree, run, size)?;
+                entries.extend(here.into_iter().zip(first..).map(|(bytes, seq)| (seq, bytes)));
+            }
+            let hashes =
+                prove_entries(numbers, size, |level, index| tree.node(level, index)).map_err(of_prove)?;
+            let leaves: Vec<(u64, Hash)> =
+                entries.iter().map(|(seq, bytes)| (*seq, leaf_hash(bytes))).collect();
+            let root = root_from_entries(&hashes, &leaves, size);
+            let signed = Signed { note: signed.note.clone(), checkpoint: signed.checkpoint.clone() };
+            Ok((root == Ok(signed.checkpoint.root())).then_some(Entries { signed, entries, hashes }))
+        })
+    }
+
+    /// The proof that the newest signed tree begins with the one of `old_size` entries. Blocks.
+    pub fn prove_growth(&self, tenant: &str, old_size: u64) -> Result<Consistency, NoProof> {
+        self.prove_twice(tenant, |signed, tree| {
+            let size = signed.checkpoint.size();
+            if old_size > size {
+                return Err(NoProof::Beyond { number: old_size, size });
+            }
+            let node = |level: u8, index: u64| tree.node(level, index);
+            let old_root = root_at(old_size, node)?;
+            let hashes = prove_consistency(old_size, size, node).map_err(of_prove)?;
+            let root = signed.checkpoint.root();
+            let shown = indelible_ledger::verify_consistency(&hashes, old_size, size, &old_root, &root);
+            let signed = Signed { note: signed.note.clone(), checkpoint: signed.checkpoint.clone() };
+            Ok(shown.is_ok().then_some(Consistency { signed, old_root, hashes }))
+        })
+    }
+
+    /// The bytes of a tile or an entry bundle of a signed tree. `None`: there is no such tile. Blocks.
+    pub fn tile(&self, tenant: &str, tile: &Tile) -> Result<Option<Vec<u8>>, NoProof> {
+        let signed = self.signed(tenant)?;
+        let view = self.view();
+        let tree = Tree::new(self.tiles(), &view, tenant, signed.checkpoint.size());
+        if tile.kind() == TileKind::Entries {
+            return Ok(tree.bundle(tile)?);
+        }
+        let Some(hashes) = tree.hashes(tile)? else { return Ok(None) };
+        let bytes = tile.encode(&hashes).map_err(|error| CollectorError::Sign(error.to_string()))?;
+        Ok(Some(bytes))
+    }
+
+    /// The public key of a ledger, as the key directory has it.
+    pub fn ledger_key(&self, tenant: &str) -> Result<Option<VerifierKey>, CollectorError> {
+        let keys = indelible_vault::KeyStore::verifier_keys(&self.config().keys)?;
+        Ok(keys.into_iter().find(|(name, _)| name == tenant).map(|(_, key)| key))
+    }
+
+    /// Makes a proof from the tiles that are kept, and if it does not lead to the root, once more from the entries.
+    fn prove_twice<T>(
+        &self,
+        tenant: &str,
+        prove: impl Fn(&Signed, &Tree<'_>) -> Result<Option<T>, NoProof>,
+    ) -> Result<T, NoProof> {
+        for _ in 0..2 {
+            // The checkpoint first: the view then has everything that it covers.
+            let signed = self.signed(tenant)?;
+            let view = self.view();
+            let tree = Tree::new(self.tiles(), &view, tenant, signed.checkpoint.size());
+            if let Some(proof) = prove(&signed, &tree)? {
+                return Ok(proof);
+            }
+            tracing::warn!(tenant, "the tiles kept do not lead to the signed root: they are made again");
+            self.tiles().forget(tenant);
+        }
+        let what = format!("ledger {tenant}: the entries here do not lead to the signed root");
+        Err(CollectorError::Refused(format!("{what}: run indelible verify")).into())
+    }
+}
+
+/// The exact bytes of the entries with these numbers.
+fn entries_of(tree: &Tree<'_>, range: Range<u64>, size: u64) -> Result<Vec<Vec<u8>>, NoProof> {
+    if range.end > size {
+        return Err(NoProof::Beyond { number: range.end - 1, size });
+    }
+    Ok(tree.entries(range)?)
+}
+
+/// Ascending numbers as runs without a hole.
+fn runs(numbers: &[u64]) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some(run) if run.end == *number => run.end += 1,
+            _ => runs.push(*number..number.saturating_add(1)),
+        }
+    }
+    runs
+}
+
+/// The root of the tree over the first `size` leaves.
+fn root_at(
+    size: u64,
+    node: impl Fn(u8, u64) -> Result<Hash, CollectorError>,
+) -> Result<Hash, CollectorError> {
+    // Perfect subtrees, one for each bit, the largest first.
+    let mut hashes = Vec::new();
+    let mut first = 0u64;
+    for level in (0..64u8).rev().filter(|level| size >> level & 1 == 1) {
+        hashes.push(node(level, first >> level)?);
+        first += 1 << level;
+    }
+    let tree = indelible_ledger::Frontier::from_parts(size, hashes);
+    tree.map(|tree| tree.root()).map_err(|error| CollectorError::Sign(error.to_string()))
+}
+
+fn of_prove(error: ProveError<CollectorError>) -> NoProof {
+    match error {
+        ProveError::Node(error) => error.into(),
+        ProveError::Index { index, size } => NoProof::Beyond { number: index, size },
+        ProveError::Sizes { old_size, new_size } => NoProof::Beyond { number: old_size, size: new_size },
+    }
+}
