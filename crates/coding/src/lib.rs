@@ -73,7 +73,7 @@ enum Codec {
     Gzip(Gzip),
     Deflate(Deflate),
     Brotli(Box<Brotli>),
-    Zstd(zstd::stream::raw::Decoder<'static>),
+    Zstd { decoder: zstd::stream::raw::Decoder<'static>, between_frames: bool },
 }
 
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
@@ -184,7 +184,7 @@ impl Layer {
                 StandardAlloc::default(),
                 StandardAlloc::default(),
             ))),
-            "zstd" => Codec::Zstd(zstd_decoder().ok()?),
+            "zstd" => Codec::Zstd { decoder: zstd_decoder().ok()?, between_frames: true },
             _ => return None,
         };
         Some(Self { codec, buffer: vec![0; STEP_BYTES].into_boxed_slice(), ended: false })
@@ -203,12 +203,22 @@ impl Codec {
             Self::Gzip(gzip) => gzip.step(input, output),
             Self::Deflate(deflate) => deflate.step(input, output),
             Self::Brotli(state) => brotli(state, input, output),
-            Self::Zstd(decoder) => match decoder.run_on_buffers(input, output) {
-                Ok(status) => {
-                    Step { taken: status.bytes_read, made: status.bytes_written, outcome: Outcome::GoesOn }
+            Self::Zstd { decoder, between_frames } => {
+                // The library decodes a frame that it has whole in another way than one that comes in pieces, and is
+                // stricter then. With the first byte by itself no frame is whole: what is read does not depend on cuts.
+                let input = if *between_frames { input.get(..1).unwrap_or_default() } else { input };
+                match decoder.run_on_buffers(input, output) {
+                    Ok(status) => {
+                        *between_frames = status.remaining == 0;
+                        Step {
+                            taken: status.bytes_read,
+                            made: status.bytes_written,
+                            outcome: Outcome::GoesOn,
+                        }
+                    }
+                    Err(_) => Step { outcome: Outcome::Broken, ..Step::default() },
                 }
-                Err(_) => Step { outcome: Outcome::Broken, ..Step::default() },
-            },
+            }
         }
     }
 }

@@ -54,6 +54,25 @@ fn gzip_with_every_field_of_the_header_and_several_members() {
     assert_eq!(decoded("gzip", body.chunks(1)).0, b"one, two");
 }
 
+/// The library is stricter with a frame that it has whole: whether a damaged body was called broken depended on cuts.
+#[test]
+fn a_damaged_frame_of_zstd_is_read_the_same_wherever_it_is_cut() {
+    for text in [&b""[..], b"a body"] {
+        let body = coded(Coding::Zstd, text);
+        for at in 0..body.len() {
+            for flip in [0x01, 0x02, 0x10, 0x80, 0xff] {
+                let mut damaged = body.clone();
+                damaged[at] ^= flip;
+                let whole = decoded("zstd", [&*damaged]);
+                for cut in 1..damaged.len() {
+                    let (head, tail) = damaged.split_at(cut);
+                    assert_eq!(decoded("zstd", [head, tail]), whole, "byte {at} ^ {flip:#x}, cut at {cut}");
+                }
+            }
+        }
+    }
+}
+
 /// A piece that began within the padding was taken for another member, and the body for a broken one.
 #[test]
 fn what_stands_behind_the_end_is_no_part_of_the_body_wherever_it_is_cut() {
