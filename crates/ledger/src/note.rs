@@ -19,6 +19,8 @@ use crate::text;
 
 /// The longest note that is read, in bytes.
 pub const NOTE_MAX_BYTES: usize = 1 << 20;
+/// The longest note where the text is a list of files.
+pub const LIST_MAX_BYTES: usize = 8 << 20;
 /// The most signature lines that are read (the specification asks for at least 16).
 pub const NOTE_SIGNATURES_MAX: usize = 64;
 
@@ -38,6 +40,10 @@ impl Note {
     /// # Errors
     /// [`NoteError`] if `Display` would give something that [`Note::parse`] refuses.
     pub fn new(text: String, signatures: Vec<NoteSignature>) -> Result<Note, NoteError> {
+        Note::assemble(text, signatures, NOTE_MAX_BYTES)
+    }
+
+    fn assemble(text: String, signatures: Vec<NoteSignature>, max_bytes: usize) -> Result<Note, NoteError> {
         if !text.ends_with('\n') {
             return Err(NoteError::UnfinishedText);
         }
@@ -49,7 +55,7 @@ impl Note {
             return Err(NoteError::TooManySignatures);
         }
         let note = Note { text, signatures };
-        if note.to_string().len() > NOTE_MAX_BYTES { Err(NoteError::TooLong) } else { Ok(note) }
+        if note.to_string().len() > max_bytes { Err(NoteError::TooLong) } else { Ok(note) }
     }
 
     /// Signs `text` with each of `signers`.
@@ -57,14 +63,27 @@ impl Note {
     /// # Errors
     /// [`NoteError::Sign`] if a signer fails, and as for [`Note::new`].
     pub fn sign(text: String, signers: &[&dyn Signer]) -> Result<Note, NoteError> {
+        let signatures = Note::signatures_of(&text, signers)?;
+        Note::new(text, signatures)
+    }
+
+    /// The same for a list of files, of at most [`LIST_MAX_BYTES`].
+    ///
+    /// # Errors
+    /// As for [`sign`](Note::sign).
+    pub fn sign_list(text: String, signer: &dyn Signer) -> Result<Note, NoteError> {
+        let signatures = Note::signatures_of(&text, &[signer])?;
+        Note::assemble(text, signatures, LIST_MAX_BYTES)
+    }
+
+    fn signatures_of(text: &str, signers: &[&dyn Signer]) -> Result<Vec<NoteSignature>, NoteError> {
         let sign_one = |signer: &&dyn Signer| {
             let name = signer.name();
             let signed = signer.sign(text.as_bytes());
             let bytes = signed.map_err(|source| NoteError::Sign { name: name.to_owned(), source })?;
             NoteSignature::new(name, signer.key_id(), bytes)
         };
-        let signatures = signers.iter().map(sign_one).collect::<Result<_, _>>()?;
-        Note::new(text, signatures)
+        signers.iter().map(sign_one).collect()
     }
 
     /// Parses a note, of at most [`NOTE_MAX_BYTES`] and [`NOTE_SIGNATURES_MAX`]. Signatures are not checked.
@@ -72,7 +91,15 @@ impl Note {
     /// # Errors
     /// [`NoteError`] that names the first rule that the bytes break.
     pub fn parse(bytes: &[u8]) -> Result<Note, NoteError> {
-        if bytes.len() > NOTE_MAX_BYTES {
+        if bytes.len() > NOTE_MAX_BYTES { Err(NoteError::TooLong) } else { Note::parse_list(bytes) }
+    }
+
+    /// The same, of at most [`LIST_MAX_BYTES`]: for a signed list of files.
+    ///
+    /// # Errors
+    /// As for [`parse`](Note::parse).
+    pub fn parse_list(bytes: &[u8]) -> Result<Note, NoteError> {
+        if bytes.len() > LIST_MAX_BYTES {
             return Err(NoteError::TooLong);
         }
         let note = std::str::from_utf8(bytes).map_err(|_| NoteError::NotUtf8)?;
@@ -219,8 +246,8 @@ fn check_characters(text: &str) -> Result<(), NoteError> {
 /// Bytes are not a note, a note cannot be made, or its signatures do not satisfy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// More than [`NOTE_MAX_BYTES`].
-    #[error("the note exceeds {NOTE_MAX_BYTES} bytes")]
+    /// More than [`NOTE_MAX_BYTES`], or than [`LIST_MAX_BYTES`].
+    #[error("the note is too long")]
     TooLong,
     /// The bytes are not UTF-8.
     #[error("the note is not UTF-8")]

@@ -49,6 +49,8 @@ pub mod event_type {
     pub const ACCESS: &str = "access";
     /// Someone took records away.
     pub const EXPORT: &str = "export";
+    /// The keys of a person's payloads were destroyed.
+    pub const ERASURE: &str = "erasure";
 }
 
 /// How a request ended. Exactly one of these stands in every terminal entry.

@@ -2,6 +2,7 @@
 //!
 //! * [`ledger`]: entries one by one against chain, tree and signed checkpoints. Needs the entries and a
 //!   public key, nothing else.
+//! * [`evidence`]: a bundle of records with their proofs, as an auditor gets it.
 //! * `directory` (feature): a whole data directory, file by file, byte by byte.
 //!
 //! Nothing here writes, locks or needs a secret. Findings name the place and what is wrong there, and
@@ -11,6 +12,7 @@
 
 #[cfg(feature = "directory")]
 pub mod directory;
+pub mod evidence;
 pub mod ledger;
 
 /// What a check came to.

@@ -1,28 +1,33 @@
-//! `indelible-verify`: checks exported entries against a signed checkpoint, offline.
+//! `indelible-verify`: checks evidence bundles and exported entries, offline.
 //!
-//! Built from the `record` and `ledger` crates alone, so that an auditor can read all of it. It trusts
+//! Built from the `record` and `ledger` crates alone, so that an auditor can read all of it. It trusts the policy or
 //! the key that the auditor brings, and nothing in what it is shown.
 
-use indelible_ledger::{Checkpoint, VerifierKey};
-use indelible_record::Entry;
+mod bundle;
+mod entries;
+
 use indelible_verify::Verdict;
-use indelible_verify::ledger::LedgerCheck;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, Read as _};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-Checks the entries of one ledger: every leaf hash, the whole chain, the tree, the signature.
+Checks an evidence bundle, or the entries of one ledger.
 
-Usage: indelible-verify ENTRIES --checkpoint FILE --key VKEY
+Usage: indelible-verify BUNDLE.zip [--policy FILE] [--json]
+       indelible-verify ENTRIES [--checkpoint FILE --key VKEY]
+
+  BUNDLE.zip         what `indelible evidence` made
+  --policy FILE      whom to trust: the log's keys, witnesses and how many of them must have
+                     cosigned (C2SP tlog-policy; `indelible key policy`, handed over before the audit)
+  --json             the verdict as one JSON object
 
   ENTRIES            one entry per line, exactly as recorded (`indelible list --entries`)
   --checkpoint FILE  the signed checkpoint that the entries must add up to
   --key VKEY         the ledger's public key, from a source you trust
-                     (`indelible key show`, handed over before the audit)
 
-Without --checkpoint and --key only internal consistency is checked, and the first line says so.
-Exit codes: 0 holds, 1 broken, 2 could not tell or wrong usage.
+Without --policy, or --checkpoint and --key, only internal consistency is checked, and the first line
+says so. Exit codes: 0 holds, 1 broken, 2 could not tell or wrong usage.
 ";
 
 fn main() -> ExitCode {
@@ -43,105 +48,62 @@ fn main() -> ExitCode {
     ExitCode::from(verdict.exit_code())
 }
 
+#[derive(Default)]
 struct Arguments {
-    entries: String,
+    file: String,
     checkpoint: Option<String>,
-    key: Option<VerifierKey>,
+    key: Option<indelible_ledger::VerifierKey>,
+    policy: Option<String>,
+    json: bool,
 }
 
 impl Arguments {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let (mut entries, mut checkpoint, mut key) = (None, None, None);
+        let mut this = Self::default();
+        let mut file = None;
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
-                "--checkpoint" => checkpoint = Some(words.next().ok_or("--checkpoint needs a file")?),
+                "--json" => this.json = true,
+                "--checkpoint" => this.checkpoint = Some(words.next().ok_or("--checkpoint needs a file")?),
+                "--policy" => this.policy = Some(words.next().ok_or("--policy needs a file")?),
                 "--key" => {
                     let text = words.next().ok_or("--key needs a key")?;
-                    key = Some(text.parse().map_err(|error| format!("--key: {error}"))?);
+                    this.key = Some(text.parse().map_err(|error| format!("--key: {error}"))?);
                 }
                 _ if word.starts_with('-') => return Err(format!("unknown option {word}")),
-                _ if entries.is_none() => entries = Some(word),
+                _ if file.is_none() => file = Some(word),
                 _ => return Err(format!("unexpected argument {word}")),
             }
         }
-        if checkpoint.is_some() != key.is_some() {
+        if this.checkpoint.is_some() != this.key.is_some() {
             return Err("--checkpoint and --key go together".to_owned());
         }
-        Ok(Some(Self { entries: entries.ok_or("which entries?")?, checkpoint, key }))
+        this.file = file.ok_or("which bundle, or which entries?")?;
+        Ok(Some(this))
     }
 }
 
-/// `Err` is for what could not be read; what is wrong with the entries is a verdict.
+/// `Err` is for what could not be read; what is wrong with what was read is a verdict.
 fn run(arguments: &Arguments) -> Result<Verdict, String> {
-    let signed = match (&arguments.checkpoint, &arguments.key) {
-        (Some(path), Some(key)) => {
-            match Checkpoint::open(&read_note(path)?, key.name(), std::slice::from_ref(key)) {
-                Ok(checkpoint) => Some(checkpoint),
-                Err(what) => {
-                    println!("BROKEN: {path}: {what}");
-                    return Ok(Verdict::Broken);
-                }
-            }
-        }
-        _ => {
-            println!("IDENTITY NOT CHECKED: no key was given");
-            None
-        }
-    };
-    let file = File::open(&arguments.entries).map_err(|error| format!("{}: {error}", arguments.entries))?;
-    let mut lines = BufReader::new(file);
-    let mut check: Option<LedgerCheck> = None;
-    let mut line = Vec::new();
-    for number in 1u64.. {
-        line.clear();
-        // One byte over the limit is enough to know that a line is no entry.
-        let limit = indelible_record::entry::ENTRY_MAX_BYTES as u64 + 2;
-        let read = (&mut lines)
-            .take(limit)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| format!("{}: {error}", arguments.entries))?;
-        if read == 0 {
-            break;
-        }
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
-        let check = check.get_or_insert_with(|| {
-            let tenant = Entry::parse(bytes).map(|entry| entry.tenant_id).unwrap_or_default();
-            let mut check = LedgerCheck::new(&tenant);
-            if let Some(checkpoint) = &signed {
-                check.await_root(checkpoint.size());
-            }
-            check
-        });
-        if let Err(what) = check.push(bytes) {
-            println!("BROKEN at line {number} (entry {}): {what}", check.size());
-            return Ok(Verdict::Broken);
+    let unreadable = |error: io::Error| format!("{}: {error}", arguments.file);
+    let mut begin = Vec::new();
+    File::open(&arguments.file).and_then(|file| file.take(2).read_to_end(&mut begin)).map_err(unreadable)?;
+    let is_entries = begin == *b"{\"" || begin.is_empty();
+    match (is_entries && arguments.policy.is_none() && !arguments.json, &arguments.checkpoint) {
+        (true, _) => entries::check(&arguments.file, arguments.checkpoint.as_deref(), arguments.key.as_ref()),
+        (false, None) => bundle::check(&arguments.file, arguments.policy.as_deref(), arguments.json),
+        (false, Some(_)) => {
+            Err("--checkpoint and --key are for entries; a bundle is checked with --policy".to_owned())
         }
     }
-    let Some(check) = check else {
-        println!("COULD NOT TELL: there are no entries");
-        return Ok(Verdict::Unsure);
-    };
-    if let Some(checkpoint) = &signed {
-        if let Err(what) = check.check_claim(checkpoint) {
-            println!("BROKEN: {what}");
-            return Ok(Verdict::Broken);
-        }
-        if checkpoint.size() < check.size() {
-            println!("{} entries are newer than the checkpoint", check.size() - checkpoint.size());
-        }
-    }
-    println!("HOLDS: {} entries of {}, root {}", check.size(), check.tenant(), check.root());
-    if let Some((first, last)) = check.span() {
-        println!("complete up to entry {} as of {last} (first {first})", check.size() - 1);
-    }
-    Ok(Verdict::Holds)
 }
 
-fn read_note(path: &str) -> Result<Vec<u8>, String> {
+/// A file of at most `max` bytes; one byte more tells whoever parses it that it is too long.
+fn read(path: &str, max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(indelible_ledger::note::NOTE_MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(max as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("{path}: {error}"))?;
     Ok(bytes)
 }

@@ -1,0 +1,81 @@
+//! Exported entries against a signed checkpoint.
+
+use crate::read;
+use indelible_ledger::note::NOTE_MAX_BYTES;
+use indelible_ledger::{Checkpoint, VerifierKey};
+use indelible_record::Entry;
+use indelible_verify::Verdict;
+use indelible_verify::ledger::LedgerCheck;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+/// `Err` is for what could not be read; what is wrong with the entries is a verdict.
+pub(crate) fn check(
+    file: &str,
+    checkpoint: Option<&str>,
+    key: Option<&VerifierKey>,
+) -> Result<Verdict, String> {
+    let path = file;
+    let signed = match (checkpoint, key) {
+        (Some(path), Some(key)) => {
+            match Checkpoint::open(&read(path, NOTE_MAX_BYTES)?, key.name(), std::slice::from_ref(key)) {
+                Ok(checkpoint) => Some(checkpoint),
+                Err(what) => {
+                    println!("BROKEN: {path}: {what}");
+                    return Ok(Verdict::Broken);
+                }
+            }
+        }
+        _ => {
+            println!("IDENTITY NOT CHECKED: no key was given");
+            None
+        }
+    };
+    let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
+    let mut lines = BufReader::new(file);
+    let mut check: Option<LedgerCheck> = None;
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        // One byte over the limit is enough to know that a line is no entry.
+        let limit = indelible_record::entry::ENTRY_MAX_BYTES as u64 + 2;
+        let read = (&mut lines)
+            .take(limit)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| format!("{path}: {error}"))?;
+        if read == 0 {
+            break;
+        }
+        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
+        let check = check.get_or_insert_with(|| {
+            let tenant = Entry::parse(bytes).map(|entry| entry.tenant_id).unwrap_or_default();
+            let mut check = LedgerCheck::new(&tenant);
+            if let Some(checkpoint) = &signed {
+                check.await_root(checkpoint.size());
+            }
+            check
+        });
+        if let Err(what) = check.push(bytes) {
+            println!("BROKEN at line {number} (entry {}): {what}", check.size());
+            return Ok(Verdict::Broken);
+        }
+    }
+    let Some(check) = check else {
+        println!("COULD NOT TELL: there are no entries");
+        return Ok(Verdict::Unsure);
+    };
+    if let Some(checkpoint) = &signed {
+        if let Err(what) = check.check_claim(checkpoint) {
+            println!("BROKEN: {what}");
+            return Ok(Verdict::Broken);
+        }
+        if checkpoint.size() < check.size() {
+            println!("{} entries are newer than the checkpoint", check.size() - checkpoint.size());
+        }
+    }
+    println!("HOLDS: {} entries of {}, root {}", check.size(), check.tenant(), check.root());
+    if let Some((first, last)) = check.span() {
+        println!("complete up to entry {} as of {last} (first {first})", check.size() - 1);
+    }
+    Ok(Verdict::Holds)
+}
