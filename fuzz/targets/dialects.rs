@@ -81,8 +81,7 @@ fuzz_target!(|data: &[u8]| {
 fn request(endpoint: (&str, &str), head: &HeaderMap, body: &[u8], seed: u16) {
     let whole = fuzzing::request(endpoint, head, [body].into_iter());
     let cut = fuzzing::request(endpoint, head, pieces(body, seed));
-    if head.contains_key("content-encoding") && whole.unread.is_some() {
-        assert_eq!(cut.unread, whole.unread);
+    if is_damaged(head, whole.unread.as_deref(), cut.unread.as_deref()) {
         return;
     }
     assert_eq!(cut, whole);
@@ -104,11 +103,20 @@ fn request(endpoint: (&str, &str), head: &HeaderMap, body: &[u8], seed: u16) {
     }
 }
 
+/// Whether a body is in a coding that is damaged: then what was read of it depends on cuts. That it is damaged does not,
+/// but for brotli, whose decoder notices in some cuts and not in others.
+fn is_damaged(head: &HeaderMap, whole: Option<&str>, cut: Option<&str>) -> bool {
+    let Some(coding) = head.get("content-encoding") else { return false };
+    if coding != "br" && whole.is_some() {
+        assert_eq!(cut, whole);
+    }
+    whole.is_some() || (coding == "br" && cut.is_some())
+}
+
 fn answer(endpoint: (&str, &str), head: &HeaderMap, body: &[u8], seed: u16) {
     let whole = fuzzing::answer(endpoint, head, [body].into_iter());
     let cut = fuzzing::answer(endpoint, head, pieces(body, seed));
-    if head.contains_key("content-encoding") && whole.0.unread.is_some() {
-        assert_eq!(cut.0.unread, whole.0.unread);
+    if is_damaged(head, whole.0.unread.as_deref(), cut.0.unread.as_deref()) {
         return;
     }
     assert_eq!(cut, whole);
