@@ -1,10 +1,14 @@
 //! The command line: names, help and examples. No logic.
 
 #[cfg(feature = "collector")]
+mod evidence;
+#[cfg(feature = "collector")]
 mod proof;
 #[cfg(feature = "collector")]
 mod reading;
 
+#[cfg(feature = "collector")]
+pub(crate) use evidence::Evidence;
 #[cfg(feature = "collector")]
 pub(crate) use proof::Proof;
 #[cfg(feature = "collector")]
@@ -141,6 +145,9 @@ pub(crate) enum Command {
     /// Recompute every leaf, the chain, the tree and every signature of a data directory
     #[cfg(feature = "collector")]
     Verify(Verify),
+    /// Records with what was said and what shows both to be what was recorded, in one file, for an auditor
+    #[cfg(feature = "collector")]
+    Evidence(Evidence),
     /// Prove that a record is in the ledger, and that the ledger only grew
     #[cfg(feature = "collector")]
     Proof(Proof),

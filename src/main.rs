@@ -13,6 +13,8 @@ mod demo;
 #[cfg(feature = "collector")]
 mod doctor;
 #[cfg(feature = "collector")]
+mod evidence;
+#[cfg(feature = "collector")]
 mod export;
 mod failure;
 #[cfg(feature = "gateway")]
@@ -82,6 +84,8 @@ fn main() -> ExitCode {
         Command::Export(ref arguments) => export::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Evidence(ref arguments) => evidence::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Proof(ref arguments) => proof::run(&cli.common, arguments),
         #[cfg(feature = "collector")]

@@ -88,7 +88,8 @@ fn answer(common: &Common, question: Question, tenant: Option<String>, search: O
             head.contains_key("x-indelible-more")
         }
         None => {
-            on_directory(common, question, Asked { tenant, search, purpose: Some(common.purpose.clone()) })?
+            let asked = Asked { tenant, search, purpose: Some(common.purpose.clone()) };
+            on_directory(common, question, asked, &mut write)?
         }
     };
     if let (true, Some(rows)) = (cut, rows) {
@@ -97,8 +98,48 @@ fn answer(common: &Common, question: Question, tenant: Option<String>, search: O
     Ok(0)
 }
 
+/// The event ids that a query finds, at most so many: its column `event_id`.
+pub(crate) fn event_ids(common: &Common, sql: &str, most: usize) -> Result<Vec<String>, Failure> {
+    let question = Question { rows: Some(most as u64), ..Question::new(sql.to_owned(), Format::Jsonl) };
+    let mut lines = Vec::new();
+    let mut take = |piece: &[u8]| {
+        lines.extend_from_slice(piece);
+        Ok(true)
+    };
+    let cut = match run_dir::find(&common.data())? {
+        Some((address, token)) => {
+            let body =
+                json!({ "sql": sql, "format": Format::Jsonl.name(), "tenant": common.tenant, "limit": most });
+            let head = api::post(&address, &token, &common.purpose, "/v1/sql", &body, take)?;
+            head.contains_key("x-indelible-more")
+        }
+        None => {
+            let purpose = Some(common.purpose.clone());
+            let asked = Asked { tenant: common.tenant.clone(), search: None, purpose };
+            on_directory(common, question, asked, &mut take)?
+        }
+    };
+    if cut {
+        return Err(Failure::new(format!("the query finds more than {most} records"))
+            .hint("one bundle holds no more: ask for less at a time")
+            .code(6));
+    }
+    let ids = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
+        let row: Value = serde_json::from_slice(line).map_err(Failure::new)?;
+        row["event_id"].as_str().map(str::to_owned).ok_or_else(|| {
+            Failure::new("the query has no column event_id").hint("SELECT event_id FROM events WHERE …")
+        })
+    });
+    ids.collect()
+}
+
 /// Answers from the data directory itself, as no collector runs on it. Says whether there are more rows.
-fn on_directory(common: &Common, question: Question, asked: Asked) -> Result<bool, Failure> {
+fn on_directory(
+    common: &Common,
+    question: Question,
+    asked: Asked,
+    take: &mut dyn FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
     let time = question.time.unwrap_or_default();
     let engine = Engine::start(Limits { time, ..Limits::default() }).map_err(|error| refused(&error))?;
     with_collector(common, async |collector| {
@@ -108,7 +149,7 @@ fn on_directory(common: &Common, question: Question, asked: Asked) -> Result<boo
         };
         let mut look = Look::at(collector, &engine, question, asked).await.map_err(no_answer)?;
         while let Some(piece) = look.next().await {
-            if !write(&piece.map_err(no_answer)?)? {
+            if !take(&piece.map_err(no_answer)?)? {
                 break;
             }
         }

@@ -9,6 +9,7 @@
 mod access;
 mod bad_input;
 mod common;
+mod evidence;
 mod export;
 mod kill;
 mod limits;

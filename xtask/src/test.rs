@@ -11,7 +11,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     // The tests send signals and talk to sockets; everything else they bring along.
     machine::need("cc", "gcc")?;
     machine::need("kill", "procps")?;
-    machine::need("python3", "python3")?;
+    for (program, package) in
+        [("python3", "python3"), ("openssl", "openssl"), ("jq", "jq"), ("unzip", "unzip"), ("xxd", "xxd")]
+    {
+        machine::need(program, package)?;
+    }
     tidy::check()?;
     if component("rustfmt") {
         machine::run("cargo", &["fmt", "--all", "--check"], &[])?;

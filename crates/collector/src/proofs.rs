@@ -3,13 +3,17 @@
 //! Every proof leads to the newest signed checkpoint, and was checked before it is handed out. Tiles that lead elsewhere
 //! were damaged: they are made again once.
 
+use crate::query::{Query, Wanted};
+use crate::read::forward::Ahead;
+use crate::read::{Found, Payload, Reader};
+use crate::sequencer::lock;
 use crate::tiles::Tree;
 use crate::{Collector, CollectorError};
 use indelible_ledger::{
     Checkpoint, Hash, Note, ProofFile, ProveError, Tile, TileKind, VerifierKey, leaf_hash, prove_consistency,
     prove_entries, prove_inclusion, root_from_entries, verify_inclusion,
 };
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,9 @@ pub enum NoProof {
     #[error(transparent)]
     Collector(#[from] CollectorError),
 }
+
+/// Takes a record with its payload, or why that cannot be read.
+pub type VisitPayload<'v> = dyn FnMut(&Found, Result<Payload, CollectorError>) -> ControlFlow<()> + 'v;
 
 /// A ledger as it was signed last.
 pub struct Signed {
@@ -130,6 +137,42 @@ impl Collector {
         let Some(hashes) = tree.hashes(tile)? else { return Ok(None) };
         let bytes = tile.encode(&hashes).map_err(|error| CollectorError::Sign(error.to_string()))?;
         Ok(Some(bytes))
+    }
+
+    /// Signs a list of files with a ledger's key. What is a checkpoint, or ends like one, is not a list.
+    pub fn sign_list(&self, tenant: &str, text: String) -> Result<String, CollectorError> {
+        let failed = |what: String| CollectorError::Sign(what);
+        // Each line begins with a hash: no such text is a checkpoint or the digest of a file.
+        if !text.lines().all(|line| line.get(..64).is_some_and(|hash| Hash::from_hex(hash).is_ok())) {
+            return Err(failed("what was to be signed is no list of files".to_owned()));
+        }
+        let key = self.ledger_key(tenant)?.ok_or_else(|| CollectorError::UnknownTenant(tenant.to_owned()))?;
+        let signer = lock(self.vault()).keys().signer(tenant, key.name(), false)?;
+        let note = Note::sign_list(text, &signer).map_err(|error| failed(error.to_string()))?;
+        Ok(note.to_string())
+    }
+
+    /// Hands the records with these numbers (ascending) to `visit`, each with its payload or why that cannot be read,
+    /// until it breaks off. That they are looked at must be on record. Blocks.
+    pub fn visit_payloads(
+        &self,
+        tenant: &str,
+        numbers: &[u64],
+        visit: &mut VisitPayload<'_>,
+    ) -> Result<(), CollectorError> {
+        let query = Query { tenant: Some(tenant.to_owned()), ..Query::default() };
+        let Some(wanted) = Wanted::resolve(&query, &mut lock(self.vault()))? else { return Ok(()) };
+        let reader = Reader::new(self.view(), self.vault());
+        for run in runs(numbers) {
+            let flow = reader.forward(&wanted, tenant, run, &mut |ahead| match ahead {
+                Ahead::Record(found) => Ok(visit(&found, reader.payload(&found))),
+                Ahead::At(_) => Ok(ControlFlow::Continue(())),
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The public key of a ledger, as the key directory has it.

@@ -6,7 +6,7 @@
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
 //! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
 //! | `POST /v1/seal` | the operator |
-//! | `POST /v1/sql` | the operator |
+//! | `POST /v1/sql`, `POST /v1/evidence` | the operator |
 //! | `GET /v1/records/{id}/proof` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
 //! | `GET /tenants/{tenant}/tile/entries/…` | the operator |
@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod evidence;
 mod export;
 mod ledger;
 mod look;
@@ -97,6 +98,7 @@ pub async fn serve(
         .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
+        .route("/v1/evidence", post(evidence::make).layer(DefaultBodyLimit::max(evidence::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))
         .route("/tenants/{tenant}/consistency", get(proofs::growth))
         .route("/tenants/{tenant}/tile/{*path}", get(proofs::tile))
