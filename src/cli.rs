@@ -6,6 +6,8 @@ mod evidence;
 mod proof;
 #[cfg(feature = "collector")]
 mod reading;
+#[cfg(feature = "collector")]
+mod witness;
 
 #[cfg(feature = "collector")]
 pub(crate) use evidence::Evidence;
@@ -13,6 +15,8 @@ pub(crate) use evidence::Evidence;
 pub(crate) use proof::Proof;
 #[cfg(feature = "collector")]
 pub(crate) use reading::{Conversation, Export, ExportFormat, Filters, ShowFormat, Trace};
+#[cfg(feature = "collector")]
+pub(crate) use witness::Witness;
 
 use crate::failure::{Failure, Outcome};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -151,6 +155,9 @@ pub(crate) enum Command {
     /// Prove that a record is in the ledger, and that the ledger only grew
     #[cfg(feature = "collector")]
     Proof(Proof),
+    /// Cosign the checkpoints of other people's ledgers, as long as they only grow
+    #[cfg(feature = "collector")]
+    Witness(Witness),
     /// Make segments of what is recorded, now rather than when it is due
     ///
     /// Sealing happens by itself: after an hour, by size, at the end of a day. This is for backups and tests.

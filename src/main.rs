@@ -44,6 +44,8 @@ mod store;
 mod up;
 #[cfg(feature = "collector")]
 mod verify;
+#[cfg(feature = "collector")]
+mod witness;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
@@ -86,6 +88,8 @@ fn main() -> ExitCode {
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Evidence(ref arguments) => evidence::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Witness(ref arguments) => witness::run(arguments),
         #[cfg(feature = "collector")]
         Command::Proof(ref arguments) => proof::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
