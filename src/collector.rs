@@ -7,6 +7,8 @@ use crate::prices;
 use crate::run_dir::{self, Address};
 use crate::shutdown::Signals;
 use crate::store;
+use crate::witnesses;
+use indelible_anchor::witnesses::Witnesses;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
@@ -36,6 +38,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let data = common.data.clone().or(file.data).unwrap_or_else(|| common.data());
     let keys = common.keys.clone().or(file.keys);
     let bucket = store::location(&section)?;
+    let witnesses = witnesses::configured(&section)?;
     let config = Config {
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
@@ -60,7 +63,8 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         let listener = server::bind(section.listen, true, arguments.insecure_listen)
             .await
             .map_err(|error| Failure::listening(&error))?;
-        let running = Running::start(config, listener, Some(tls), Some(section.client_ca), limits).await?;
+        let running =
+            Running::start(config, listener, Some(tls), Some(section.client_ca), limits, witnesses).await?;
         let outcome = tokio::select! {
             () = signals.asked() => None,
             error = running.collector.failed() => Some(error),
@@ -80,6 +84,7 @@ pub(crate) struct Running {
     data: PathBuf,
     stop_serving: oneshot::Sender<()>,
     served: JoinHandle<()>,
+    witnessing: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -90,8 +95,12 @@ impl Running {
         tls: Option<Arc<rustls::ServerConfig>>,
         ca: Option<PathBuf>,
         limits: Limits,
+        witnesses: Option<Witnesses>,
     ) -> Result<Self, Failure> {
         let data = config.data.clone();
+        if let Some(witnesses) = &witnesses {
+            witnesses::check(witnesses, &config).await?;
+        }
         let opened =
             tokio::task::spawn_blocking(move || Collector::start(config)).await.map_err(Failure::new)?;
         let collector = Arc::new(opened.map_err(|error| failure(&error))?);
@@ -103,6 +112,7 @@ impl Running {
         let url = format!("{scheme}://{host}:{}", address.port());
         let ca = ca.map(|path| path.canonicalize().unwrap_or(path));
         let token = run_dir::announce(&data, &Address { url: url.clone(), ca })?;
+        let witnessing = witnesses.map(|witnesses| tokio::spawn(witnesses.run(collector.clone())));
         let (stop_serving, stop) = oneshot::channel::<()>();
         let for_web = collector.clone();
         let served = tokio::spawn(async move {
@@ -113,7 +123,7 @@ impl Running {
             indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, stop).await;
         });
         tracing::info!(url, data = %data.display(), "collector is ready");
-        Ok(Self { collector, url, data, stop_serving, served })
+        Ok(Self { collector, url, data, stop_serving, served, witnessing })
     }
 
     /// Stops serving, signs what is there, closes the log.
@@ -121,6 +131,10 @@ impl Running {
         // The server may be gone already.
         let _ = self.stop_serving.send(());
         let _ = self.served.await;
+        if let Some(witnessing) = self.witnessing {
+            witnessing.abort();
+            let _ = witnessing.await;
+        }
         run_dir::withdraw(&self.data);
         let collector = self.collector;
         tokio::task::spawn_blocking(move || collector.stop())

@@ -146,6 +146,10 @@ pub(crate) struct CollectorSection {
     pub(crate) store_keep_local_s: u64,
     #[serde(default = "store_cache_bytes")]
     pub(crate) store_cache_bytes: u64,
+    pub(crate) witness_policy: Option<PathBuf>,
+    #[serde(default = "witness_interval_s")]
+    pub(crate) witness_interval_s: u64,
+    pub(crate) witness_ca: Option<PathBuf>,
     #[serde(default)]
     pub(crate) prices: PricesSection,
     #[serde(default)]
@@ -262,6 +266,9 @@ fn seal_min_bytes() -> u64 {
 }
 fn seal_max_bytes() -> u64 {
     1 << 30
+}
+fn witness_interval_s() -> u64 {
+    10
 }
 fn store_region() -> String {
     "us-east-1".to_owned()

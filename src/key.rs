@@ -53,8 +53,30 @@ fn policy(common: &Common) -> Outcome {
     for (tenant, key) in wanted {
         println!("# the ledger of {tenant}\nlog {key}");
     }
-    println!("quorum none");
+    match witness_lines(common)? {
+        Some(lines) => print!("{lines}"),
+        None => println!("quorum none"),
+    }
     Ok(0)
+}
+
+/// What the collector's policy says of witnesses, if its configuration names one.
+#[cfg(feature = "collector")]
+fn witness_lines(common: &Common) -> Result<Option<String>, Failure> {
+    if common.config.is_none() && !std::path::Path::new(crate::config::DEFAULT_PATH).exists() {
+        return Ok(None);
+    }
+    let section = crate::config::load(common)?.file.collector;
+    let Some(path) = section.and_then(|section| section.witness_policy) else { return Ok(None) };
+    crate::witnesses::policy(&path)?;
+    let text = std::fs::read_to_string(&path).map_err(Failure::new)?;
+    let others = text.lines().filter(|line| line.split_whitespace().next() != Some("log"));
+    Ok(Some(others.fold(String::new(), |text, line| text + line + "\n")))
+}
+
+#[cfg(not(feature = "collector"))]
+fn witness_lines(_: &Common) -> Result<Option<String>, Failure> {
+    Ok(None)
 }
 
 #[cfg(feature = "collector")]

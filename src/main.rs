@@ -46,6 +46,8 @@ mod up;
 mod verify;
 #[cfg(feature = "collector")]
 mod witness;
+#[cfg(feature = "collector")]
+mod witnesses;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};

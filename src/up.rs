@@ -62,7 +62,7 @@ impl Both {
         config.keys = common.keys();
         config.bucket = store::configured(common)?;
         let keys = config.keys.clone();
-        let running = Running::start(config, api_listener, None, None, Limits::default()).await?;
+        let running = Running::start(config, api_listener, None, None, Limits::default(), None).await?;
         let secret = KeyStore::open(&keys).map_err(Failure::new)?.derive("api-key-id", "");
         let key =
             running.collector.spool_key().ok_or_else(|| Failure::new("the collector has no spool key"))?;

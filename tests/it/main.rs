@@ -24,3 +24,4 @@ mod segments;
 mod store_s3;
 mod tamper;
 mod wire;
+mod witness;

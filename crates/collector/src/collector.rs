@@ -17,6 +17,7 @@ use crate::store::tail::WalFile;
 use crate::store::{Store, View};
 use crate::tiers::Tiers;
 use crate::tiles::Tiles;
+use crate::witnessed::Witnessed;
 use crate::{CollectorError, draft};
 use indelible_ledger::{Checkpoint, Hash};
 use indelible_os::clock;
@@ -92,6 +93,7 @@ pub struct Collector {
     cost_outcomes: Arc<Outcomes>,
     store: Arc<Store>,
     tiles: Arc<Tiles>,
+    witnessed: Witnessed,
     /// Gone once it stops: the sealer ends at once.
     seal: Mutex<Option<mpsc::SyncSender<seal::Request>>>,
     sealer: Mutex<Option<JoinHandle<()>>>,
@@ -177,6 +179,7 @@ impl Collector {
             cost_outcomes,
             store,
             tiles,
+            witnessed: Witnessed::default(),
             seal: Mutex::new(Some(seal)),
             sealer,
             tiers,
@@ -306,6 +309,16 @@ impl Collector {
 
     pub(crate) fn tiles(&self) -> &Tiles {
         &self.tiles
+    }
+
+    pub(crate) fn witnessing(&self) -> &Witnessed {
+        &self.witnessed
+    }
+
+    /// Sequences no more: somebody showed a history that this ledger does not have.
+    pub async fn refuse(&self, why: &str) {
+        // It may have stopped already.
+        let _ = self.send(Command::Refuse { why: why.to_owned() }).await;
     }
 
     pub(crate) fn vault(&self) -> &Mutex<Vault> {

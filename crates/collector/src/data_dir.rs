@@ -4,6 +4,7 @@
 //! DIR/FORMAT                      one fixed line
 //! DIR/wal/                        the write-ahead log
 //! DIR/ledgers/TENANT/checkpoint   newest signed tree head, for whoever reads along
+//!                    checkpoint.witnessed  the newest that witnesses cosigned
 //! DIR/spool/                      the gateway's spool, when both run in one process
 //! DIR/cache/  DIR/run/            may be deleted at any time
 //! ```

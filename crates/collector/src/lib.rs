@@ -17,6 +17,7 @@
 //! * [`reading`]: records, sessions and agent runs as people read them
 //! * [`export`]: what is taken away, oldest first
 //! * [`tiles`], [`proofs`]: the tree of a ledger, and what it shows of an entry, of entries, and of an older tree
+//! * [`witnessed`]: what witnesses cosigned, and how long the ledger went on without
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
 //! * [`data_dir`]: the directory all of it lives in
 
@@ -42,6 +43,7 @@ pub mod state;
 pub mod store;
 pub mod tiles;
 pub mod view;
+pub mod witnessed;
 
 mod collector;
 mod error;

@@ -1,6 +1,6 @@
 //! What a ledger's tree shows: that an entry is in it, that entries are, that it grew from an older one.
 //!
-//! Every proof leads to the newest signed checkpoint, and was checked before it is handed out. Tiles that lead elsewhere
+//! Every proof leads to a signed checkpoint, the newest or the newest witnessed, and was checked before it is handed out. Tiles that lead elsewhere
 //! were damaged: they are made again once.
 
 use crate::query::{Query, Wanted};
@@ -37,7 +37,8 @@ pub enum NoProof {
 /// Takes a record with its payload, or why that cannot be read.
 pub type VisitPayload<'v> = dyn FnMut(&Found, Result<Payload, CollectorError>) -> ControlFlow<()> + 'v;
 
-/// A ledger as it was signed last.
+/// A ledger as it was signed.
+#[derive(Clone)]
 pub struct Signed {
     /// The signed checkpoint, with its cosignatures.
     pub note: Note,
@@ -78,7 +79,7 @@ impl Collector {
 
     /// The inclusion proof of an entry. Blocks.
     pub fn prove(&self, tenant: &str, seq: u64) -> Result<ProofFile, NoProof> {
-        self.prove_twice(tenant, |signed, tree| {
+        self.prove_twice(tenant, seq, |signed, tree| {
             let size = signed.checkpoint.size();
             let entry = entries_of(tree, seq..seq + 1, size)?.pop().unwrap_or_default();
             let hashes =
@@ -91,7 +92,8 @@ impl Collector {
 
     /// The proof that entries with these numbers (ascending) are in the ledger, and the entries. Blocks.
     pub fn prove_entries(&self, tenant: &str, numbers: &[u64]) -> Result<Entries, NoProof> {
-        self.prove_twice(tenant, |signed, tree| {
+        let last = numbers.last().copied().unwrap_or(0);
+        self.prove_twice(tenant, last, |signed, tree| {
             let size = signed.checkpoint.size();
             let mut entries = Vec::with_capacity(numbers.len());
             for run in runs(numbers) {
@@ -104,14 +106,14 @@ impl Collector {
             let leaves: Vec<(u64, Hash)> =
                 entries.iter().map(|(seq, bytes)| (*seq, leaf_hash(bytes))).collect();
             let root = root_from_entries(&hashes, &leaves, size);
-            let signed = Signed { note: signed.note.clone(), checkpoint: signed.checkpoint.clone() };
+            let signed = signed.clone();
             Ok((root == Ok(signed.checkpoint.root())).then_some(Entries { signed, entries, hashes }))
         })
     }
 
     /// The proof that the newest signed tree begins with the one of `old_size` entries. Blocks.
     pub fn prove_growth(&self, tenant: &str, old_size: u64) -> Result<Consistency, NoProof> {
-        self.prove_twice(tenant, |signed, tree| {
+        self.prove_twice(tenant, u64::MAX, |signed, tree| {
             let size = signed.checkpoint.size();
             if old_size > size {
                 return Err(NoProof::Beyond { number: old_size, size });
@@ -121,9 +123,20 @@ impl Collector {
             let hashes = prove_consistency(old_size, size, node).map_err(of_prove)?;
             let root = signed.checkpoint.root();
             let shown = indelible_ledger::verify_consistency(&hashes, old_size, size, &old_root, &root);
-            let signed = Signed { note: signed.note.clone(), checkpoint: signed.checkpoint.clone() };
+            let signed = signed.clone();
             Ok(shown.is_ok().then_some(Consistency { signed, old_root, hashes }))
         })
+    }
+
+    /// The proof from one size to another, both of them signed. Blocks.
+    pub fn prove_growth_to(&self, tenant: &str, from: u64, to: u64) -> Result<Vec<Hash>, NoProof> {
+        let size = self.signed(tenant)?.checkpoint.size();
+        if to > size || from > to {
+            return Err(NoProof::Beyond { number: to.max(from), size: to.min(size) });
+        }
+        let view = self.view();
+        let tree = Tree::new(self.tiles(), &view, tenant, to);
+        prove_consistency(from, to, |level, index| tree.node(level, index)).map_err(of_prove)
     }
 
     /// The bytes of a tile or an entry bundle of a signed tree. `None`: there is no such tile. Blocks.
@@ -181,15 +194,23 @@ impl Collector {
         Ok(keys.into_iter().find(|(name, _)| name == tenant).map(|(_, key)| key))
     }
 
+    /// The signed tree that a proof of an entry shall lead to: the newest that witnesses cosigned, if it has the entry, or else the
+    /// newest.
+    fn signed_with(&self, tenant: &str, seq: u64) -> Result<Signed, NoProof> {
+        let witnessed = self.witnessed(tenant).filter(|signed| seq < signed.checkpoint.size());
+        witnessed.map_or_else(|| self.signed(tenant), Ok)
+    }
+
     /// Makes a proof from the tiles that are kept, and if it does not lead to the root, once more from the entries.
     fn prove_twice<T>(
         &self,
         tenant: &str,
+        seq: u64,
         prove: impl Fn(&Signed, &Tree<'_>) -> Result<Option<T>, NoProof>,
     ) -> Result<T, NoProof> {
         for _ in 0..2 {
             // The checkpoint first: the view then has everything that it covers.
-            let signed = self.signed(tenant)?;
+            let signed = self.signed_with(tenant, seq)?;
             let view = self.view();
             let tree = Tree::new(self.tiles(), &view, tenant, signed.checkpoint.size());
             if let Some(proof) = prove(&signed, &tree)? {

@@ -93,6 +93,11 @@ pub enum Command {
         /// Who waits for the outcome.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// Sequence no more, as after a start that finds other records than were signed.
+    Refuse {
+        /// What was found.
+        why: String,
+    },
     /// Sign what is there and end in good order.
     Stop,
 }
@@ -439,6 +444,7 @@ impl Sequencer {
             Command::Sealed { segments, before, reply } => {
                 Ok(Owed::Sealed(reply, self.take_sealed(&segments, before)?))
             }
+            Command::Refuse { why } => Err(CollectorError::Refused(why)),
             Command::Stop => Err(CollectorError::Stopped("asked to".to_owned())),
         }
     }

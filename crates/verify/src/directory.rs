@@ -5,6 +5,7 @@
 //! DIR/wal/*.wal                   frames; signed digests of the file stand between them
 //! DIR/segments/tenant=T/…         entries that were sealed; the hash of each manifest is an entry
 //! DIR/ledgers/TENANT/checkpoint   the newest signed tree head of each ledger
+//!                    checkpoint.witnessed  the newest that witnesses cosigned
 //! DIR/spool/*.spool               where gateway and collector share a directory
 //! ```
 //!
@@ -250,11 +251,13 @@ impl Checker<'_> {
         let Ok(names) = std::fs::read_dir(&ledgers) else { return };
         for name in names.flatten() {
             let tenant = name.file_name().to_string_lossy().into_owned();
-            let path = name.path().join("checkpoint");
-            match std::fs::read(&path) {
-                Ok(note) => self.read_claim(&tenant, path, &note),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => self.unsure(&path, None, format!("cannot be read: {error}")),
+            for file in ["checkpoint", "checkpoint.witnessed"] {
+                let path = name.path().join(file);
+                match std::fs::read(&path) {
+                    Ok(note) => self.read_claim(&tenant, path, &note),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => self.unsure(&path, None, format!("cannot be read: {error}")),
+                }
             }
         }
     }

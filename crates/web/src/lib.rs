@@ -8,7 +8,7 @@
 //! | `POST /v1/seal` | the operator |
 //! | `POST /v1/sql`, `POST /v1/evidence` | the operator |
 //! | `GET /v1/records/{id}/proof` | the operator |
-//! | `GET /tenants/{tenant}/checkpoint`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
+//! | `GET /tenants/{tenant}/checkpoint`, `/checkpoint.witnessed`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
 //! | `GET /tenants/{tenant}/tile/entries/…` | the operator |
 //! | `/healthz`, `/readyz`, `/metrics` | anyone |
 //!
@@ -41,6 +41,7 @@ use axum::routing::{get, post};
 use http::Request;
 use hyper::body::Incoming;
 use indelible_collector::Collector;
+use indelible_collector::witnessed::Witnessing;
 use indelible_net::server::{self, Peer};
 use indelible_query::{Engine, Limits, QueryError};
 use std::future::Future;
@@ -100,6 +101,7 @@ pub async fn serve(
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/v1/evidence", post(evidence::make).layer(DefaultBodyLimit::max(evidence::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))
+        .route("/tenants/{tenant}/checkpoint.witnessed", get(proofs::witnessed))
         .route("/tenants/{tenant}/consistency", get(proofs::growth))
         .route("/tenants/{tenant}/tile/{*path}", get(proofs::tile))
         .route("/healthz", get(async || "ok\n"))
@@ -147,9 +149,35 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     for (outcome, calls) in shared.collector.cost_outcomes().counts() {
         text.push_str(&format!("indelible_collector_costs_total{{outcome=\"{outcome}\"}} {calls}\n"));
     }
+    witness_metrics(&shared, &mut text);
     #[cfg(feature = "s3")]
     bucket_metrics(&shared, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// Of ledgers that witnesses cosigned.
+fn witness_metrics(shared: &Shared, text: &mut String) {
+    let ledgers = shared.collector.witnessing_of();
+    let mut put = |name: &str, help: &str, value: &dyn Fn(&Witnessing) -> String| {
+        if ledgers.is_empty() {
+            return;
+        }
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        for (tenant, one) in &ledgers {
+            text.push_str(&format!("{name}{{tenant=\"{tenant}\"}} {}\n", value(one)));
+        }
+    };
+    put("indelible_collector_witnessed_entries", "Entries that a quorum of witnesses cosigned", &|one| {
+        one.entries.to_string()
+    });
+    put("indelible_collector_unwitnessed_entries", "Signed entries that it does not cover", &|one| {
+        one.behind.to_string()
+    });
+    put(
+        "indelible_collector_unwitnessed_longest_seconds",
+        "The longest time that signed entries waited for a quorum, since the start",
+        &|one| format!("{:.3}", one.longest_us as f64 / 1e6),
+    );
 }
 
 #[cfg(feature = "s3")]

@@ -29,6 +29,19 @@ pub(crate) async fn checkpoint(
     Ok(([(header::CONTENT_TYPE, NOTE), (header::CACHE_CONTROL, BRIEFLY)], note).into_response())
 }
 
+/// The newest checkpoint that a quorum of witnesses cosigned.
+pub(crate) async fn witnessed(
+    State(shared): State<Shared>,
+    Path(tenant): Path<String>,
+) -> Result<Response, Problem> {
+    let signed = shared.collector.witnessed(&tenant).ok_or_else(|| {
+        let what = format!("no checkpoint of tenant {tenant:?} was cosigned by a quorum of witnesses");
+        Problem::new(StatusCode::NOT_FOUND, what, "docs/witnesses.md says how to have witnesses")
+    })?;
+    let headers = [(header::CONTENT_TYPE, NOTE), (header::CACHE_CONTROL, BRIEFLY)];
+    Ok((headers, signed.note.to_string()).into_response())
+}
+
 pub(crate) async fn tile(
     State(shared): State<Shared>,
     Path((tenant, path)): Path<(String, String)>,

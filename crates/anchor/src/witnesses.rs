@@ -1,0 +1,239 @@
+//! Submitting checkpoints to witnesses (C2SP tlog-witness).
+//!
+//! Every so often the newest signed checkpoint of each ledger goes to each witness of the policy that has an address.
+//! What they cosign becomes the *witnessed* checkpoint once it satisfies the policy's quorum; until then the one before
+//! stays, and the newest signed one is published beside it all the same: a witness that is away stops nothing.
+//!
+//! A witness may have seen more than the ledger has: then an old copy of the ledger was restored. Its word is not taken for
+//! that; a checkpoint that the ledger's own key signed is, and then the collector sequences no more.
+
+use crate::http::Caller;
+use http::StatusCode;
+use indelible_collector::Collector;
+use indelible_collector::proofs::NoProof;
+use indelible_ledger::policy::Witness;
+use indelible_ledger::witness::{AddCheckpoint, SIZE_CONTENT_TYPE, cosignatures};
+use indelible_ledger::{Checkpoint, Hash, Note, NoteSignature, Policy, VerifierKey};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How witnesses are asked.
+pub struct Witnesses {
+    policy: Policy,
+    interval: Duration,
+    caller: Caller,
+    /// By witness and origin: the size that it is known to have cosigned last.
+    known: HashMap<(String, String), u64>,
+}
+
+/// What a witness answered.
+enum Answered {
+    Cosigned(Vec<NoteSignature>),
+    /// It has cosigned this size, and not the one that was said.
+    At(u64),
+    /// It does not take the checkpoint for an extension of what it has cosigned.
+    Forked,
+    Failed(String),
+}
+
+impl Witnesses {
+    /// Witnesses are those of the policy that have an address.
+    pub fn new(policy: Policy, interval: Duration, caller: Caller) -> Self {
+        Self { policy, interval, caller, known: HashMap::new() }
+    }
+
+    /// Before a collector starts: what a witness can show of a ledger that goes beyond its head, or beside it. `heads` are
+    /// the ledgers' keys, and what each signed last. Witnesses that do not answer are passed over.
+    pub async fn evidence_against(&self, heads: &[(VerifierKey, Checkpoint)]) -> Option<String> {
+        for (key, head) in heads {
+            for witness in self.policy.witnesses() {
+                let Some(shown) = self.cosigned_last(witness, key).await else { continue };
+                let beside = shown.size() == head.size() && shown.root() != head.root();
+                if shown.size() > head.size() || beside {
+                    return Some(words(witness, &shown, head));
+                }
+            }
+        }
+        None
+    }
+
+    /// Submits until the task is given up.
+    pub async fn run(mut self, collector: Arc<Collector>) {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for (tenant, size) in collector.signed_sizes() {
+                let witnessed = collector.witnessed(&tenant).map_or(0, |signed| signed.checkpoint.size());
+                if witnessed < size {
+                    self.submit(&collector, &tenant).await;
+                }
+            }
+        }
+    }
+
+    /// Has the newest checkpoint of a ledger cosigned, by whoever does.
+    pub async fn submit(&mut self, collector: &Arc<Collector>, tenant: &str) {
+        let signed = match collector.signed(tenant) {
+            Ok(signed) => signed,
+            Err(error) => return tracing::warn!(tenant, %error, "not submitted to witnesses"),
+        };
+        let mut lines = signed.note.signatures().to_vec();
+        for witness in self.policy.witnesses().to_vec() {
+            if witness.url.is_none() {
+                continue;
+            }
+            match self.ask(collector, tenant, &signed.note, &signed.checkpoint, &witness).await {
+                Ok(more) => lines.extend(more),
+                Err(why) => tracing::warn!(tenant, witness = witness.name, why, "not cosigned"),
+            }
+        }
+        let Ok(note) = Note::new(signed.note.text().to_owned(), lines) else { return };
+        let cosigned = self.policy.cosigned(&note).unwrap_or_default();
+        if cosigned.is_empty() || !self.policy.is_satisfied_by(&cosigned) {
+            tracing::warn!(
+                tenant,
+                cosigned = cosigned.len(),
+                "too few witnesses cosigned: the ledger goes on unwitnessed"
+            );
+            return;
+        }
+        if let Err(error) = collector.publish_witnessed(tenant, &note) {
+            tracing::warn!(tenant, %error, "the witnessed checkpoint could not be kept");
+        }
+    }
+
+    /// Asks one witness, twice if it stands elsewhere than it was believed to.
+    async fn ask(
+        &mut self,
+        collector: &Arc<Collector>,
+        tenant: &str,
+        note: &Note,
+        checkpoint: &Checkpoint,
+        witness: &Witness,
+    ) -> Result<Vec<NoteSignature>, String> {
+        let place = (witness.name.clone(), checkpoint.origin().to_owned());
+        for _ in 0..2 {
+            let old_size = self.known.get(&place).copied().unwrap_or(0);
+            match self.ask_once(collector, tenant, note, checkpoint, witness, old_size).await {
+                Answered::Cosigned(lines) => {
+                    self.known.insert(place, checkpoint.size());
+                    return Ok(lines);
+                }
+                Answered::At(size) if size <= checkpoint.size() => {
+                    self.known.insert(place.clone(), size);
+                }
+                Answered::At(_) | Answered::Forked => {
+                    return match self.shown_against(collector, tenant, witness).await? {
+                        Some(shown) => {
+                            collector.refuse(&shown).await;
+                            Err(shown)
+                        }
+                        None => Err("it says that it saw another history, and shows none".to_owned()),
+                    };
+                }
+                Answered::Failed(why) => return Err(why),
+            }
+        }
+        Err("it changed its mind about what it cosigned last".to_owned())
+    }
+
+    async fn ask_once(
+        &self,
+        collector: &Arc<Collector>,
+        tenant: &str,
+        note: &Note,
+        checkpoint: &Checkpoint,
+        witness: &Witness,
+        old_size: u64,
+    ) -> Answered {
+        let proof = match growth(collector, tenant, old_size, checkpoint.size()).await {
+            Ok(proof) => proof,
+            Err(why) => return Answered::Failed(why),
+        };
+        let request = AddCheckpoint { old_size, proof, checkpoint: note.clone() };
+        let url = format!("{}/add-checkpoint", base(witness));
+        let answer = match self.caller.post(&url, "text/plain; charset=utf-8", request.to_string()).await {
+            Ok(answer) => answer,
+            Err(why) => return Answered::Failed(why),
+        };
+        match answer.status {
+            StatusCode::OK => match cosignatures(note, &answer.body, std::slice::from_ref(&witness.key)) {
+                Ok(lines) => Answered::Cosigned(lines),
+                Err(error) => Answered::Failed(format!("its answer is no cosignature: {error}")),
+            },
+            StatusCode::CONFLICT if answer.media_type.starts_with(SIZE_CONTENT_TYPE) => {
+                let size =
+                    std::str::from_utf8(&answer.body).ok().and_then(|text| text.trim_end().parse().ok());
+                size.map_or_else(|| Answered::Failed("its answer is no size".to_owned()), Answered::At)
+            }
+            // Version 1.0.0 of the specification answers 409 to an equal size with another root.
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Answered::Forked,
+            status => Answered::Failed(format!("it answered {status}")),
+        }
+    }
+
+    /// The checkpoint that a witness cosigned last, if the ledger's key signed it.
+    async fn cosigned_last(&self, witness: &Witness, key: &VerifierKey) -> Option<Checkpoint> {
+        witness.url.as_ref()?;
+        let url = format!("{}/{}/checkpoint", base(witness), origin_hash(key.name()));
+        let answer = self.caller.get(&url).await.ok().filter(|answer| answer.status == StatusCode::OK)?;
+        Checkpoint::open(&answer.body, key.name(), std::slice::from_ref(key)).ok()
+    }
+
+    /// What a witness can show that is not in the ledger as it runs here.
+    async fn shown_against(
+        &self,
+        collector: &Arc<Collector>,
+        tenant: &str,
+        witness: &Witness,
+    ) -> Result<Option<String>, String> {
+        let key = collector.ledger_key(tenant).map_err(|error| error.to_string())?;
+        let key = key.ok_or("the ledger has no public key")?;
+        let Some(shown) = self.cosigned_last(witness, &key).await else { return Ok(None) };
+        // What is here is looked at after what was shown: it can only have grown.
+        let here = collector.signed(tenant).map_err(|error| error.to_string())?.checkpoint;
+        if shown.size() > here.size() {
+            return Ok(Some(words(witness, &shown, &here)));
+        }
+        let (collector, tenant, size) = (collector.clone(), tenant.to_owned(), shown.size());
+        let proof = tokio::task::spawn_blocking(move || collector.prove_growth(&tenant, size)).await;
+        let proof = proof.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok((proof.old_root != shown.root()).then(|| words(witness, &shown, &here)))
+    }
+}
+
+/// What a witness shows, and how that differs from what is here.
+fn words(witness: &Witness, shown: &Checkpoint, here: &Checkpoint) -> String {
+    let what = if shown.size() > here.size() { "more" } else { "another history" };
+    format!(
+        "witness {} has {what} of ledger {}: {} entries that this ledger's key signed, and {} are here",
+        witness.name,
+        here.origin(),
+        shown.size(),
+        here.size()
+    )
+}
+
+/// The proof from one size to another that was signed. The ledger may have grown since: then the proof leads further, and
+/// is made again for the size that is submitted.
+async fn growth(collector: &Arc<Collector>, tenant: &str, from: u64, to: u64) -> Result<Vec<Hash>, String> {
+    let (collector, tenant) = (collector.clone(), tenant.to_owned());
+    let proof = tokio::task::spawn_blocking(move || collector.prove_growth_to(&tenant, from, to)).await;
+    proof.map_err(|error| error.to_string())?.map_err(|error: NoProof| error.to_string())
+}
+
+fn base(witness: &Witness) -> &str {
+    witness.url.as_deref().unwrap_or_default().trim_end_matches('/')
+}
+
+fn origin_hash(origin: &str) -> String {
+    Sha256::digest(origin).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

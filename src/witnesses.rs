@@ -1,0 +1,61 @@
+//! The witnesses that the configuration names, and what they say before a collector starts.
+
+use crate::collector::failure;
+use crate::config::CollectorSection;
+use crate::failure::Failure;
+use indelible_anchor::http::Caller;
+use indelible_anchor::witnesses::Witnesses;
+use indelible_collector::head::Head;
+use indelible_collector::{CollectorError, Config};
+use indelible_ledger::policy::POLICY_MAX_BYTES;
+use indelible_ledger::{Checkpoint, Policy};
+use indelible_vault::KeyStore;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// The witnesses of a section, if it names a policy.
+pub(crate) fn configured(section: &CollectorSection) -> Result<Option<Witnesses>, Failure> {
+    let Some(path) = &section.witness_policy else { return Ok(None) };
+    let policy = policy(path)?;
+    if policy.witnesses().iter().all(|witness| witness.url.is_none()) {
+        return Err(Failure::new(format!("{}: no witness has an address", path.display()))
+            .hint("a line such as: witness NAME VKEY https://witness.example"));
+    }
+    let caller = Caller::new(section.witness_ca.as_deref()).map_err(Failure::new)?;
+    let interval = Duration::from_secs(section.witness_interval_s.max(1));
+    Ok(Some(Witnesses::new(policy, interval, caller)))
+}
+
+/// Reads a policy.
+pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Failure::new(format!("{}: {error}", path.display())).hint("c2sp.org/tlog-policy has the form")
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(POLICY_MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| unusable(&error))?;
+    Policy::parse(&bytes).map_err(|error| unusable(&error))
+}
+
+/// Refuses to start on ledgers of which a witness can show more than is here, or something else.
+pub(crate) async fn check(witnesses: &Witnesses, config: &Config) -> Result<(), Failure> {
+    // Where nothing was ever signed there is nothing to hold against it.
+    if !config.keys.exists() {
+        return Ok(());
+    }
+    let head = Head::read(&KeyStore::head_path(&config.keys)).map_err(|error| failure(&error))?;
+    let keys = KeyStore::verifier_keys(&config.keys).map_err(Failure::new)?;
+    let mut heads = Vec::new();
+    for (tenant, key) in keys {
+        let Some(note) = head.notes().get(&tenant) else { continue };
+        let checkpoint = Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(&key));
+        heads.push((key, checkpoint.map_err(Failure::new)?));
+    }
+    match witnesses.evidence_against(&heads).await {
+        Some(shown) => Err(failure(&CollectorError::Refused(shown))),
+        None => Ok(()),
+    }
+}
