@@ -3,7 +3,7 @@
 import json
 
 from make import (
-    AS_OF, HERE, L, LOG, OLD, ORIGIN, OTHER, T, T8, TENANT, TWISTED, W, B, Ledger, Secret, b64, canonical, encoded,
+    AS_OF, D, HERE, L, LOG, OLD, ORIGIN, OTHER, P, T, T8, TENANT, TWISTED, W, B, Ledger, Secret, b64, canonical, encoded,
     file_of, leaf, note_of, parts_of, proof_of, put, sha256, spelled, times, tree, usual, zip_of,
 )
 
@@ -431,6 +431,7 @@ def signatures():
     keys("key-of-small-order", [vkey(ORIGIN, 1, encoded(T8)), LOG.vkey])
     keys("key-neutral", [vkey(ORIGIN, 1, encoded((0, 1, 1))), LOG.vkey])
     keys("key-off-the-curve", [vkey(ORIGIN, 1, off_the_curve()), LOG.vkey])
+    keys("key-of-another-spelling", [vkey(ORIGIN, 1, not_reduced()), LOG.vkey])
     keys("key-base64url", [LOG.vkey[:-44] + LOG.vkey[-44:].replace("+", "-").replace("/", "_") + "=", LOG.vkey])
     keys("keys-empty", raw=b"")
     keys("keys-empty-line", raw=b"\n")
@@ -487,14 +488,17 @@ def signatures():
     bad("signature-only-with-cofactor", twisted(lambda k: k % 8 == 1))
 
 
+def is_on_the_curve(y):
+    return pow((y * y - 1) * pow(D * y * y + 1, -1, P), (P - 1) // 2, P) == 1
+
+
 def off_the_curve():
-    for n in range(2, 100):
-        raw = n.to_bytes(32, "little")
-        p = 2**255 - 19
-        d = -121665 * pow(121666, -1, p) % p
-        if pow((n * n - 1) * pow(d * n * n + 1, -1, p), (p - 1) // 2, p) == p - 1:
-            return raw
-    raise AssertionError
+    return next(y for y in range(2, 100) if not is_on_the_curve(y)).to_bytes(32, "little")
+
+
+def not_reduced():
+    """A point whose y is written with the prime added."""
+    return (P + next(y for y in range(2, 19) if is_on_the_curve(y))).to_bytes(32, "little")
 
 
 def quorums():
