@@ -154,7 +154,8 @@ impl VerifierKey {
     ///
     /// # Errors
     /// [`KeyError::Name`] for a name that no signature line can carry, [`KeyError::PublicKey`] for bytes that
-    /// are no point of the curve or one of small order, under which one signature fits many messages.
+    /// are no point of the curve, another spelling of one, or one of small order, under which one signature fits
+    /// many messages.
     pub fn from_public_key(name: &str, public_key: &[u8; 32]) -> Result<VerifierKey, KeyError> {
         VerifierKey::of_kind(KeyKind::Ed25519, name, public_key)
     }
@@ -172,7 +173,7 @@ impl VerifierKey {
             return Err(KeyError::Name);
         }
         let key = VerifyingKey::from_bytes(public_key).map_err(|_| KeyError::PublicKey)?;
-        if key.is_weak() {
+        if key.is_weak() || !is_reduced(public_key) {
             return Err(KeyError::PublicKey);
         }
         Ok(VerifierKey { kind, name: name.to_owned(), id: KeyId::of(name, kind, public_key), key })
@@ -249,6 +250,13 @@ impl FromStr for VerifierKey {
     }
 }
 
+/// Whether the coordinate that a public key states is below 2²⁵⁵−19: what goes beyond is another spelling of a smaller one
+/// (RFC 8032 §5.1.3, step 1).
+fn is_reduced(public_key: &[u8; 32]) -> bool {
+    let [first, between @ .., last] = public_key;
+    *first < 0xed || last & 0x7f != 0x7f || between.iter().any(|byte| *byte != 0xff)
+}
+
 /// A key cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -261,7 +269,7 @@ pub enum KeyError {
     /// The key is of another type.
     #[error("key type {0:#04x} is not supported, only 0x01 (Ed25519) and 0x04 (a witness's)")]
     Type(u8),
-    /// The public key has the wrong length, is no point of the curve, or has small order.
+    /// The public key has the wrong length, is no point of the curve or another spelling of one, or has small order.
     #[error("not a usable Ed25519 public key")]
     PublicKey,
     /// The key id is not the one of this name and key.

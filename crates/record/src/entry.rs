@@ -307,7 +307,13 @@ impl Entry {
             Some(version) if version != u64::from(VERSION) => return Err(NotAnEntry::Version(version)),
             _ => {}
         }
-        serde_json::from_value(value).map_err(|error| NotAnEntry::Shape(error.to_string()))
+        let entry: Self =
+            serde_json::from_value(value).map_err(|error| NotAnEntry::Shape(error.to_string()))?;
+        // serde takes a struct from a list of its members as well, and what is empty for what is absent.
+        if entry.to_bytes()? != bytes {
+            return Err(NotAnEntry::Shape("another spelling of an entry".to_owned()));
+        }
+        Ok(entry)
     }
 }
 
@@ -381,6 +387,29 @@ mod tests {
             ttft_ms: Some(6),
             usage_source: text(),
             v: VERSION,
+        }
+    }
+
+    /// serde takes a struct from a list of its members, and gives an absent member its default.
+    #[test]
+    fn nothing_but_the_one_spelling_is_read_as_an_entry() {
+        let side = Side { bytes: 1, commitment: "c".to_owned(), content_type: None, partial: false };
+        let entry = Entry { v: VERSION, input: Some(side), ..Entry::default() };
+        let bytes = entry.to_bytes().unwrap();
+        assert_eq!(Entry::parse(&bytes).unwrap(), entry);
+        let text = String::from_utf8(bytes).unwrap();
+        let input = "{\"bytes\":1,\"commitment\":\"c\"}";
+        for (from, to) in [
+            (input, "[1,\"c\",null,false]"),
+            (input, "[1,\"c\"]"),
+            (input, "{\"bytes\":1,\"commitment\":\"c\",\"partial\":false}"),
+            ("\"prev_hash\"", "\"params\":{},\"prev_hash\""),
+            ("\"seq\"", "\"refs\":[],\"seq\""),
+            ("\"v\":1", "\"tools\":[],\"v\":1"),
+        ] {
+            let other = text.replacen(from, to, 1);
+            assert_ne!(other, text, "{from}");
+            assert!(Entry::parse(other.as_bytes()).is_err(), "{other}");
         }
     }
 

@@ -160,6 +160,22 @@ def exactly(*words):
     return shape
 
 
+def yes(value):
+    if value is not True:
+        raise Refused("a member that is only ever true")
+
+
+def filled(shape):
+    """What is empty is absent."""
+
+    def inner(value):
+        shape(value)
+        if not value:
+            raise Refused("an empty member")
+
+    return inner
+
+
 def listing(item):
     def shape(value):
         if not isinstance(value, list):
@@ -203,7 +219,7 @@ def parameter(value):
         raise Refused("a parameter is not text, a number, true or false")
 
 
-SIDE = members({"bytes": number, "commitment": text}, {"content_type": text, "partial": boolean})
+SIDE = members({"bytes": number, "commitment": text}, {"content_type": text, "partial": yes})
 ENTRY = members(
     {
         "event_id": text,
@@ -233,16 +249,16 @@ ENTRY = members(
         "http_status": below(1 << 16),
         "input": SIDE,
         "output": SIDE,
-        "params": mapping(parameter),
+        "params": filled(mapping(parameter)),
         "redaction": members({"counts": mapping(number), "policy": text}),
-        "refs": listing(text),
+        "refs": filled(listing(text)),
         "resource": members({"id": text, "type": text}),
         "source": members(
             {"id": text, "incarnation": text, "seq": number}, {"start_seq": number, "time": text}
         ),
         "status": exactly("completed", "upstream_error", "timeout", "cancelled", "rejected", "interrupted"),
         "stream": boolean,
-        "tools": listing(text),
+        "tools": filled(listing(text)),
     },
 )
 

@@ -101,7 +101,7 @@ def good():
     numbers = {name: 2**53 - 1 for name in
                "cached_tokens completion_tokens latency_ms prompt_tokens reasoning_tokens ttft_ms".split()}
     every.add(**text, **numbers, actor={"id": "a", "kind": "k"}, attempt=2**32 - 1, detail={"a": 1}, http_status=65535,
-              input=side, output=dict(side, partial=False), params={"a": -5, "b": True, "c": "1.5"},
+              input=side, output=dict(side), params={"a": -5, "b": True, "c": "1.5"},
               redaction={"counts": {"a": 1}, "policy": "p"}, refs=["r"], resource={"id": "i", "type": "t"},
               source={"id": "g", "incarnation": "i", "seq": 2, "start_seq": 1, "time": "t"}, status="timeout", stream=True,
               tools=["a"])
@@ -595,6 +595,10 @@ def entries():
     valued("input-positional", input=[0, "sha256:"])
     valued("input-without-commitment", input={"bytes": 0})
     valued("input-bytes-negative", input={"bytes": -1, "commitment": "x"})
+    valued("output-partial-false", output={"bytes": 0, "commitment": "x", "partial": False})
+    valued("refs-empty", refs=[])
+    valued("tools-empty", tools=[])
+    valued("params-empty", params={})
     valued("input-partial-number", input={"bytes": 0, "commitment": "x", "partial": 1})
     valued("output-unknown-member", output={"bytes": 0, "commitment": "x", "hash": "y"})
     spelt("list", lambda e: canonical(list(e.values())))

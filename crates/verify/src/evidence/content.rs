@@ -8,8 +8,8 @@ use indelible_ledger::{Chain, Checkpoint, Hash, leaf_hash, root_from_entries};
 use indelible_record::commitment::{from_hex, hash_text};
 use indelible_record::entry::{ENTRY_MAX_BYTES, Side, event_type};
 use indelible_record::{Entry, canonical};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -25,7 +25,7 @@ const READ_BYTES: usize = 1 << 16;
 const NUMBER_END: u64 = 1 << 53;
 
 /// `scope.json`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scope {
     counts: ScopeCounts,
@@ -40,7 +40,7 @@ pub(super) struct Scope {
     pub(super) selection: Selection,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ScopeCounts {
     erased: u64,
@@ -49,14 +49,14 @@ struct ScopeCounts {
     withheld: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ledger {
     pub(super) origin: String,
     pub(super) tenant: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum Selection {
     Range {
@@ -88,7 +88,7 @@ impl Scope {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Completeness {
     as_of: String,
@@ -96,14 +96,14 @@ struct Completeness {
     size: u64,
 }
 
-#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 struct Gap {
     count: u64,
     seq: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Custody {
     #[serde(rename = "at")]
@@ -115,24 +115,27 @@ struct Custody {
 }
 
 /// A line of `openings.jsonl`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Opening {
+    #[serde(skip_serializing_if = "Option::is_none")]
     erasure: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<File>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<File>,
     seq: u64,
     state: State,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     file: String,
     salt: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Disclosed,
@@ -412,16 +415,23 @@ fn check_side<F: Read + Seek>(
 }
 
 /// A file of one line of canonical JSON.
-fn one_line<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+fn one_line<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, String> {
     of_canonical(bytes.strip_suffix(b"\n").ok_or("it does not end in a line")?)
 }
 
-fn of_canonical<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
+fn of_canonical<T: DeserializeOwned + Serialize>(line: &[u8]) -> Result<T, String> {
     let value = canonical::parse(line).map_err(|error| error.to_string())?;
     if !is_plain(&value) {
         return Err("a value that these files do not have".to_owned());
     }
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    let read: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    // serde takes a struct from a list of its members as well.
+    let again = serde_json::to_value(&read).map_err(|error| error.to_string())?;
+    if canonical::to_vec(&again).is_ok_and(|again| again == line) {
+        Ok(read)
+    } else {
+        Err("another spelling of what these files have".to_owned())
+    }
 }
 
 /// Whether it is made of text and of numbers that JSON holds exactly, and of nothing else.
