@@ -43,6 +43,46 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotCanonical> {
     Ok(value)
 }
 
+/// Looks for numbers and nulls that canonical JSON does not have, in bytes that are JSON. Whoever also writes the same value
+/// canonically and gets the same bytes has read canonical JSON, without having made a [`Value`] of it.
+pub(crate) fn check_literals(bytes: &[u8]) -> Result<(), NotCanonical> {
+    let mut rest = bytes;
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        match first {
+            b'"' => rest = behind_string(behind),
+            b'n' => return Err(NotCanonical::Null),
+            b'-' | b'0'..=b'9' => {
+                let more = behind
+                    .iter()
+                    .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+                let (digits, behind) = behind.split_at(more.count());
+                let number = || format!("{}{}", char::from(*first), String::from_utf8_lossy(digits));
+                let value = number().parse::<i64>();
+                let fits = *first == b'-' && digits == b"0";
+                if fits || !value.is_ok_and(|value| value.unsigned_abs() <= INTEGER_MAX) {
+                    return Err(NotCanonical::Number(number()));
+                }
+                rest = behind;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What follows a string, whose first quotation mark is behind us.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+        let escaped = rest.get(at) == Some(&b'\\');
+        rest = rest.get(at + 1 + usize::from(escaped)..).unwrap_or_default();
+        if !escaped {
+            return rest;
+        }
+    }
+    &[]
+}
+
 fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     match value {
         Value::Null => return Err(NotCanonical::Null),
@@ -133,6 +173,32 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             let _ = parse(&bytes);
+            let _ = check_literals(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_has_no_other_literals(value in value()) {
+            prop_assert_eq!(check_literals(&to_vec(&value).unwrap()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn literals_that_canonical_json_does_not_have_are_found() {
+        for bad in [
+            "null",
+            "[1,null]",
+            "1.0",
+            "-0",
+            "1e5",
+            "[9007199254740992]",
+            "{\"a\":-9007199254740992}",
+            "18446744073709551616",
+        ] {
+            assert!(check_literals(bad.as_bytes()).is_err(), "{bad}");
+        }
+        for good in ["\"null\"", "\"\\\"1.5\"", "[\"\\\\\",0,-1,9007199254740991]", "{\"n\":true}", "\"open"]
+        {
+            assert_eq!(check_literals(good.as_bytes()), Ok(()), "{good}");
         }
     }
 

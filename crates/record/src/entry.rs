@@ -302,18 +302,29 @@ impl Entry {
         if bytes.len() > ENTRY_MAX_BYTES {
             return Err(NotAnEntry::TooLarge(bytes.len()));
         }
-        let value = canonical::parse(bytes)?;
+        match serde_json::from_slice::<Self>(bytes) {
+            // serde takes a struct from a list of its members as well, and what is empty for what is absent; and what it
+            // writes is canonical but for such literals. What is written back the same has one spelling, and this is it.
+            Ok(entry) if entry.v == VERSION && entry.to_bytes()? == bytes => {
+                canonical::check_literals(bytes)?;
+                Ok(entry)
+            }
+            read => Err(Self::why_not(bytes, read.err())),
+        }
+    }
+
+    /// What is wrong with bytes that are no entry.
+    fn why_not(bytes: &[u8], error: Option<serde_json::Error>) -> NotAnEntry {
+        let value = match canonical::parse(bytes) {
+            Ok(value) => value,
+            Err(error) => return error.into(),
+        };
         match value.get("v").and_then(serde_json::Value::as_u64) {
-            Some(version) if version != u64::from(VERSION) => return Err(NotAnEntry::Version(version)),
-            _ => {}
+            Some(version) if version != u64::from(VERSION) => NotAnEntry::Version(version),
+            _ => NotAnEntry::Shape(
+                error.map_or("another spelling of an entry".to_owned(), |error| error.to_string()),
+            ),
         }
-        let entry: Self =
-            serde_json::from_value(value).map_err(|error| NotAnEntry::Shape(error.to_string()))?;
-        // serde takes a struct from a list of its members as well, and what is empty for what is absent.
-        if entry.to_bytes()? != bytes {
-            return Err(NotAnEntry::Shape("another spelling of an entry".to_owned()));
-        }
-        Ok(entry)
     }
 }
 
