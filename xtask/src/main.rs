@@ -1,5 +1,6 @@
 //! What a developer runs: `cargo xtask test`, `bench`, `corpus`, `e2e`, `fuzz`, `kill`.
 
+mod auditors;
 mod bench;
 mod corpus;
 mod e2e;
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 cargo xtask test                 everything that must pass before a change lands; installs what it needs
 cargo xtask bench [WHAT]         tables of docs/benchmarks.md: gateway, collector, verify or all; store
 cargo xtask corpus --data DIR    a data directory full of records that a seed makes
+cargo xtask auditors             of the tests: verify.py, and the page in a browser, with good and broken bundles
 cargo xtask interop              of the tests: segments read in place by other engines
 cargo xtask fuzz [TARGET…]       fuzz targets for --seconds of CPU time each (600); --list lists them
 cargo xtask kill [N]             the kill -9 test, N times (200)
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             "test" => test::run(rest),
             "bench" => bench::run(rest),
             "corpus" => corpus::run(rest),
+            "auditors" => auditors::run(),
             "interop" => interop::run(),
             "e2e" => return e2e::run(rest),
             "fuzz" => fuzz::run(rest),

@@ -1,6 +1,6 @@
 //! Everything that must pass before a change lands, in the order in which it fails fastest.
 
-use crate::{interop, machine, tidy};
+use crate::{auditors, interop, machine, tidy};
 use std::process::Command;
 
 /// `cargo xtask test`.
@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     machine::run("cargo", &["check", "--no-default-features", "--features", "gateway"], &[])?;
     offline_verifier_is_small()?;
     machine::run("cargo", &["test", "--workspace"], &[])?;
+    auditors::run()?;
     interop::run()?;
     fuzz_targets_build()?;
     dependencies()
