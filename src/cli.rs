@@ -1,6 +1,8 @@
 //! The command line: names, help and examples. No logic.
 
 #[cfg(feature = "collector")]
+mod anchor;
+#[cfg(feature = "collector")]
 mod evidence;
 #[cfg(feature = "collector")]
 mod proof;
@@ -9,6 +11,8 @@ mod reading;
 #[cfg(feature = "collector")]
 mod witness;
 
+#[cfg(feature = "collector")]
+pub(crate) use anchor::Anchor;
 #[cfg(feature = "collector")]
 pub(crate) use evidence::Evidence;
 #[cfg(feature = "collector")]
@@ -155,6 +159,9 @@ pub(crate) enum Command {
     /// Prove that a record is in the ledger, and that the ledger only grew
     #[cfg(feature = "collector")]
     Proof(Proof),
+    /// Take the ledgers' checkpoints to places outside: timestamp authorities, syslog, directories
+    #[cfg(feature = "collector")]
+    Anchor(Anchor),
     /// Cosign the checkpoints of other people's ledgers, as long as they only grow
     #[cfg(feature = "collector")]
     Witness(Witness),

@@ -1,5 +1,6 @@
 //! `indelible collector`, and running a collector inside `up` and `demo`.
 
+use crate::anchors;
 use crate::cli::{Common, Serve};
 use crate::config;
 use crate::failure::{Failure, Outcome};
@@ -8,6 +9,7 @@ use crate::run_dir::{self, Address};
 use crate::shutdown::Signals;
 use crate::store;
 use crate::witnesses;
+use indelible_anchor::anchors::Anchors;
 use indelible_anchor::witnesses::Witnesses;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::seal::{Faults, Sealing};
@@ -38,7 +40,8 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let data = common.data.clone().or(file.data).unwrap_or_else(|| common.data());
     let keys = common.keys.clone().or(file.keys);
     let bucket = store::location(&section)?;
-    let witnesses = witnesses::configured(&section)?;
+    let outside =
+        Outside { witnesses: witnesses::configured(&section)?, anchors: anchors::configured(&section)? };
     let config = Config {
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
@@ -64,7 +67,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             .await
             .map_err(|error| Failure::listening(&error))?;
         let running =
-            Running::start(config, listener, Some(tls), Some(section.client_ca), limits, witnesses).await?;
+            Running::start(config, listener, Some(tls), Some(section.client_ca), limits, outside).await?;
         let outcome = tokio::select! {
             () = signals.asked() => None,
             error = running.collector.failed() => Some(error),
@@ -84,7 +87,15 @@ pub(crate) struct Running {
     data: PathBuf,
     stop_serving: oneshot::Sender<()>,
     served: JoinHandle<()>,
-    witnessing: Option<JoinHandle<()>>,
+    /// What goes outside.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Parties outside that what was signed goes to.
+#[derive(Default)]
+pub(crate) struct Outside {
+    pub(crate) witnesses: Option<Witnesses>,
+    pub(crate) anchors: Option<Arc<Anchors>>,
 }
 
 impl Running {
@@ -95,9 +106,10 @@ impl Running {
         tls: Option<Arc<rustls::ServerConfig>>,
         ca: Option<PathBuf>,
         limits: Limits,
-        witnesses: Option<Witnesses>,
+        outside: Outside,
     ) -> Result<Self, Failure> {
         let data = config.data.clone();
+        let Outside { witnesses, anchors } = outside;
         if let Some(witnesses) = &witnesses {
             witnesses::check(witnesses, &config).await?;
         }
@@ -112,7 +124,9 @@ impl Running {
         let url = format!("{scheme}://{host}:{}", address.port());
         let ca = ca.map(|path| path.canonicalize().unwrap_or(path));
         let token = run_dir::announce(&data, &Address { url: url.clone(), ca })?;
-        let witnessing = witnesses.map(|witnesses| tokio::spawn(witnesses.run(collector.clone())));
+        let mut tasks = Vec::new();
+        tasks.extend(witnesses.map(|witnesses| tokio::spawn(witnesses.run(collector.clone()))));
+        tasks.extend(anchors.clone().map(|anchors| tokio::spawn(anchors.run(collector.clone()))));
         let (stop_serving, stop) = oneshot::channel::<()>();
         let for_web = collector.clone();
         let served = tokio::spawn(async move {
@@ -120,10 +134,11 @@ impl Running {
                 // A dropped sender means the same.
                 let _ = stop.await;
             };
-            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, stop).await;
+            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, anchors, stop)
+                .await;
         });
         tracing::info!(url, data = %data.display(), "collector is ready");
-        Ok(Self { collector, url, data, stop_serving, served, witnessing })
+        Ok(Self { collector, url, data, stop_serving, served, tasks })
     }
 
     /// Stops serving, signs what is there, closes the log.
@@ -131,9 +146,10 @@ impl Running {
         // The server may be gone already.
         let _ = self.stop_serving.send(());
         let _ = self.served.await;
-        if let Some(witnessing) = self.witnessing {
-            witnessing.abort();
-            let _ = witnessing.await;
+        for task in self.tasks {
+            task.abort();
+            // It ends where it waits; what it was about to send is not sent.
+            let _ = task.await;
         }
         run_dir::withdraw(&self.data);
         let collector = self.collector;

@@ -151,9 +151,33 @@ pub(crate) struct CollectorSection {
     pub(crate) witness_interval_s: u64,
     pub(crate) witness_ca: Option<PathBuf>,
     #[serde(default)]
+    pub(crate) anchors: Vec<AnchorSection>,
+    #[serde(default)]
     pub(crate) prices: PricesSection,
     #[serde(default)]
     pub(crate) query: QuerySection,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "collector"), allow(dead_code))] // One file may hold both sections.
+pub(crate) struct AnchorSection {
+    pub(crate) name: String,
+    pub(crate) kind: AnchorKind,
+    pub(crate) to: String,
+    #[serde(default = "anchor_interval_s")]
+    pub(crate) interval_s: u64,
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(not(feature = "collector"), allow(dead_code))] // One file may hold both sections.
+pub(crate) enum AnchorKind {
+    Rfc3161,
+    Syslog,
+    Directory,
+    Http,
 }
 
 #[derive(Debug, Deserialize)]
@@ -266,6 +290,9 @@ fn seal_min_bytes() -> u64 {
 }
 fn seal_max_bytes() -> u64 {
     1 << 30
+}
+fn anchor_interval_s() -> u64 {
+    86_400
 }
 fn witness_interval_s() -> u64 {
     10

@@ -1,6 +1,8 @@
 //! `indelible`: a table of contents of the subcommands.
 
 #[cfg(feature = "collector")]
+mod anchors;
+#[cfg(feature = "collector")]
 mod api;
 #[cfg(feature = "gateway")]
 mod api_key;
@@ -92,6 +94,8 @@ fn main() -> ExitCode {
         Command::Evidence(ref arguments) => evidence::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Witness(ref arguments) => witness::run(arguments),
+        #[cfg(feature = "collector")]
+        Command::Anchor(ref arguments) => anchors::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Proof(ref arguments) => proof::run(&cli.common, arguments),
         #[cfg(feature = "collector")]

@@ -4,7 +4,7 @@
 //! are spooled, encrypted, acknowledged and recovered all the same.
 
 use crate::cli::{Common, Up};
-use crate::collector::{self, Running};
+use crate::collector::{self, Outside, Running};
 use crate::failure::{Failure, Outcome};
 use crate::gateway;
 use crate::shutdown::Signals;
@@ -62,7 +62,8 @@ impl Both {
         config.keys = common.keys();
         config.bucket = store::configured(common)?;
         let keys = config.keys.clone();
-        let running = Running::start(config, api_listener, None, None, Limits::default(), None).await?;
+        let running =
+            Running::start(config, api_listener, None, None, Limits::default(), Outside::default()).await?;
         let secret = KeyStore::open(&keys).map_err(Failure::new)?.derive("api-key-id", "");
         let key =
             running.collector.spool_key().ok_or_else(|| Failure::new("the collector has no spool key"))?;

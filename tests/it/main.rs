@@ -7,6 +7,7 @@
 #![allow(clippy::type_complexity, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod access;
+mod anchors;
 mod bad_input;
 mod common;
 mod evidence;

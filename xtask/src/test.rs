@@ -16,6 +16,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     {
         machine::need(program, package)?;
     }
+    machine::need("rsyslogd", "rsyslog rsyslog-openssl")?;
     tidy::check()?;
     if component("rustfmt") {
         machine::run("cargo", &["fmt", "--all", "--check"], &[])?;

@@ -219,6 +219,25 @@ impl Collector {
         self.record_look(event_type::ACCESS, actor, action, resource, asked, detail).await
     }
 
+    /// Records in the operations ledger that a ledger's checkpoint was taken to a place outside. `detail` has what shows it.
+    pub async fn record_anchor(
+        &self,
+        ledger: &str,
+        kind: &str,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Receipt, CollectorError> {
+        let entry = Entry {
+            event_type: event_type::ANCHOR.to_owned(),
+            actor: Some(Actor { id: "collector".to_owned(), kind: "service".to_owned() }),
+            action: Some(kind.to_owned()),
+            resource: Some(Resource { id: ledger.to_owned(), kind: "ledger".to_owned() }),
+            detail: Some(detail),
+            v: VERSION,
+            ..Entry::default()
+        };
+        self.record_own(entry, indelible_record::event::Private::default()).await
+    }
+
     /// Records that someone takes records away: who, what was asked, why, and in `detail` how far it came.
     pub async fn record_export(
         &self,
@@ -253,6 +272,14 @@ impl Collector {
         let mut originals = std::collections::BTreeMap::new();
         originals.insert("asked".to_owned(), asked.to_string());
         let private = indelible_record::event::Private { originals, ..Default::default() };
+        self.record_own(entry, private).await
+    }
+
+    async fn record_own(
+        &self,
+        entry: Entry,
+        private: indelible_record::event::Private,
+    ) -> Result<Receipt, CollectorError> {
         let private =
             serde_json::to_vec(&private).map_err(|error| CollectorError::Sign(error.to_string()))?;
         let (reply, answer) = oneshot::channel();

@@ -93,22 +93,19 @@ impl Collector {
     /// The proof that entries with these numbers (ascending) are in the ledger, and the entries. Blocks.
     pub fn prove_entries(&self, tenant: &str, numbers: &[u64]) -> Result<Entries, NoProof> {
         let last = numbers.last().copied().unwrap_or(0);
-        self.prove_twice(tenant, last, |signed, tree| {
-            let size = signed.checkpoint.size();
-            let mut entries = Vec::with_capacity(numbers.len());
-            for run in runs(numbers) {
-                let first = run.start;
-                let here = entries_of(tree, run, size)?;
-                entries.extend(here.into_iter().zip(first..).map(|(bytes, seq)| (seq, bytes)));
-            }
-            let hashes =
-                prove_entries(numbers, size, |level, index| tree.node(level, index)).map_err(of_prove)?;
-            let leaves: Vec<(u64, Hash)> =
-                entries.iter().map(|(seq, bytes)| (*seq, leaf_hash(bytes))).collect();
-            let root = root_from_entries(&hashes, &leaves, size);
-            let signed = signed.clone();
-            Ok((root == Ok(signed.checkpoint.root())).then_some(Entries { signed, entries, hashes }))
-        })
+        self.prove_twice(tenant, last, |signed, tree| entries_under(numbers, signed, tree))
+    }
+
+    /// The same under a checkpoint that was signed, such as one that was anchored. Blocks.
+    pub fn prove_entries_under(
+        &self,
+        tenant: &str,
+        numbers: &[u64],
+        signed: &Signed,
+    ) -> Result<Entries, NoProof> {
+        let view = self.view();
+        let tree = Tree::new(self.tiles(), &view, tenant, signed.checkpoint.size());
+        entries_under(numbers, signed, &tree)?.ok_or_else(|| not_led(tenant).into())
     }
 
     /// The proof that the newest signed tree begins with the one of `old_size` entries. Blocks.
@@ -219,9 +216,29 @@ impl Collector {
             tracing::warn!(tenant, "the tiles kept do not lead to the signed root: they are made again");
             self.tiles().forget(tenant);
         }
-        let what = format!("ledger {tenant}: the entries here do not lead to the signed root");
-        Err(CollectorError::Refused(format!("{what}: run indelible verify")).into())
+        Err(not_led(tenant).into())
     }
+}
+
+fn not_led(tenant: &str) -> CollectorError {
+    let what = format!("ledger {tenant}: the entries here do not lead to the signed root");
+    CollectorError::Refused(format!("{what}: run indelible verify"))
+}
+
+/// The proof of entries under one checkpoint. `None`: the tiles do not lead to its root.
+fn entries_under(numbers: &[u64], signed: &Signed, tree: &Tree<'_>) -> Result<Option<Entries>, NoProof> {
+    let size = signed.checkpoint.size();
+    let mut entries = Vec::with_capacity(numbers.len());
+    for run in runs(numbers) {
+        let first = run.start;
+        let here = entries_of(tree, run, size)?;
+        entries.extend(here.into_iter().zip(first..).map(|(bytes, seq)| (seq, bytes)));
+    }
+    let hashes = prove_entries(numbers, size, |level, index| tree.node(level, index)).map_err(of_prove)?;
+    let leaves: Vec<(u64, Hash)> = entries.iter().map(|(seq, bytes)| (*seq, leaf_hash(bytes))).collect();
+    let root = root_from_entries(&hashes, &leaves, size);
+    let signed = signed.clone();
+    Ok((root == Ok(signed.checkpoint.root())).then_some(Entries { signed, entries, hashes }))
 }
 
 /// The exact bytes of the entries with these numbers.

@@ -29,6 +29,8 @@ pub mod witness;
 
 mod text;
 
+pub use text::{from_base64, to_base64 as base64};
+
 pub use bundle::{BundleError, ENTRY_MAX_BYTES, decode_bundle, encode_bundle};
 pub use chain::{Chain, ChainError};
 pub use checkpoint::{Checkpoint, CheckpointError};

@@ -4,14 +4,18 @@
 //! goes out: that is the caller's to see to (invariant 11).
 
 use crate::archive::{Archive, MEMBERS_MAX};
-use indelible_collector::proofs::{Entries, NoProof};
+use indelible_anchor::anchors::{self, Stamped};
+use indelible_collector::proofs::{Entries, NoProof, Signed};
 use indelible_collector::read::{Found, Payload};
 use indelible_collector::{Collector, CollectorError, Query};
+use indelible_ledger::{Checkpoint, Note};
 use indelible_os::clock::Utc;
 use indelible_record::Entry;
 use indelible_record::commitment::{Commitment, SALT_BYTES, to_hex};
 use indelible_record::entry::{Side, event_type};
+use indelible_verify::directory::OPERATIONS;
 use indelible_verify::evidence::FORMAT;
+use indelible_verify::timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -23,6 +27,9 @@ const CERTIFICATE: &str = include_str!("../assets/certificate.md");
 
 /// Most records in a bundle: each may have two payloads, and there are a few files besides.
 pub const RECORDS_MAX: usize = (MEMBERS_MAX - 256) / 2;
+
+/// Anchors that are looked through for a timestamp.
+const ANCHORS_MAX: usize = 200;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +96,8 @@ pub struct Bundle<'a> {
     collector: &'a Collector,
     wish: Wish,
     proven: Entries,
+    /// The timestamp over the checkpoint that the proof leads to, if there is one.
+    token: Option<Vec<u8>>,
 }
 
 impl<'a> Bundle<'a> {
@@ -112,8 +121,13 @@ impl<'a> Bundle<'a> {
             }
         };
         check_count(numbers.len())?;
-        let proven = collector.prove_entries(&wish.tenant, &numbers)?;
-        Ok(Self { collector, wish, proven })
+        let last = numbers.last().copied().unwrap_or(0);
+        let stamped = stamped_with(collector, &wish.tenant, last)?;
+        let proven = match &stamped {
+            Some((signed, _)) => collector.prove_entries_under(&wish.tenant, &numbers, signed)?,
+            None => collector.prove_entries(&wish.tenant, &numbers)?,
+        };
+        Ok(Self { collector, wish, proven, token: stamped.map(|(_, token)| token) })
     }
 
     /// How many entries it has.
@@ -149,6 +163,11 @@ impl<'a> Bundle<'a> {
         archive.add("keys.txt", format!("{key}\n").as_bytes())?;
         archive.add("openings.jsonl", &Self::openings(&entries, &salts))?;
         self.add_payloads(&entries, &salts, &mut archive)?;
+        if let Some(token) = &self.token {
+            archive.add("timestamps/0.tsr", token)?;
+            let chain = timestamp::certificates(token).unwrap_or_default();
+            archive.add("timestamps/0.pem", crate::pem(&chain).as_bytes())?;
+        }
         archive.add("completeness.json", &line(&self.completeness(&entries, made_at)))?;
         let custody = json!({
             "at": made_at.to_string(), "by": self.wish.made_by,
@@ -297,6 +316,30 @@ impl<'a> Bundle<'a> {
         ];
         fill.iter().fold(CERTIFICATE.to_owned(), |text, (mark, value)| text.replace(mark, value))
     }
+}
+
+/// The newest checkpoint with a timestamp that covers an entry, and the timestamp.
+fn stamped_with(
+    collector: &Collector,
+    tenant: &str,
+    seq: u64,
+) -> Result<Option<(Signed, Vec<u8>)>, NoBundle> {
+    let query = Query {
+        tenant: Some(OPERATIONS.to_owned()),
+        event_type: Some(event_type::ANCHOR.to_owned()),
+        ..Query::default()
+    };
+    for one in collector.list(&query, ANCHORS_MAX)? {
+        let of_ledger = one.entry.resource.as_ref().is_some_and(|ledger| ledger.id == tenant);
+        let stamped = one.entry.detail.as_ref().filter(|_| of_ledger).and_then(anchors::stamped);
+        let Some(Stamped { note, token }) = stamped else { continue };
+        let Ok(note) = Note::parse(note.as_bytes()) else { continue };
+        let Ok(checkpoint) = Checkpoint::parse_body(note.text()) else { continue };
+        if checkpoint.size() > seq {
+            return Ok(Some((Signed { note, checkpoint }, token)));
+        }
+    }
+    Ok(None)
 }
 
 fn check_count(count: usize) -> Result<(), NoBundle> {

@@ -7,7 +7,6 @@
 //! * `archive`: the one form of zip that is read
 //! * `members`: which files there are, in which order
 //! * `content`, `lines`: entries, openings and the statements about them
-//! * `timestamp`: what an RFC 3161 response says
 //!
 //! Nothing is unpacked, and what is held in memory does not grow with the payloads.
 
@@ -15,8 +14,8 @@ mod archive;
 mod content;
 mod lines;
 mod members;
-mod timestamp;
 
+use crate::timestamp;
 use archive::Archive;
 use content::{Contents, Scope, Selection};
 use indelible_ledger::note::{NOTE_MAX_BYTES, Note};

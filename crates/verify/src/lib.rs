@@ -2,6 +2,7 @@
 //!
 //! * [`ledger`]: entries one by one against chain, tree and signed checkpoints. Needs the entries and a
 //!   public key, nothing else.
+//! * [`timestamp`]: what an RFC 3161 response says.
 //! * [`evidence`]: a bundle of records with their proofs, as an auditor gets it.
 //! * `directory` (feature): a whole data directory, file by file, byte by byte.
 //!
@@ -14,6 +15,7 @@
 pub mod directory;
 pub mod evidence;
 pub mod ledger;
+pub mod timestamp;
 
 /// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,7 @@
 //! | `POST /v1/source/frames` | a source, by its client certificate |
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
 //! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
-//! | `POST /v1/seal` | the operator |
+//! | `POST /v1/seal`, `POST /v1/anchor` | the operator |
 //! | `POST /v1/sql`, `POST /v1/evidence` | the operator |
 //! | `GET /v1/records/{id}/proof` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint`, `/checkpoint.witnessed`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod auth;
 mod evidence;
 mod export;
@@ -28,6 +29,7 @@ mod seal;
 mod sources;
 mod sql;
 
+pub use anchor::taken_to_json;
 pub use auth::OperatorToken;
 pub use look::{Asked, Look, NoAnswer};
 pub use proofs::growth_to_json;
@@ -40,6 +42,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::Request;
 use hyper::body::Incoming;
+use indelible_anchor::anchors::Anchors;
 use indelible_collector::Collector;
 use indelible_collector::witnessed::Witnessing;
 use indelible_net::server::{self, Peer};
@@ -68,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) uploads: Arc<Semaphore>,
     /// What queries may cost.
     pub(crate) limits: Limits,
+    /// Places outside that checkpoints are taken to.
+    pub(crate) anchors: Option<Arc<Anchors>>,
     /// Started by the first query.
     pub(crate) engine: Arc<OnceLock<Result<Engine, QueryError>>>,
 }
@@ -82,12 +87,13 @@ pub async fn serve(
     collector: Arc<Collector>,
     token: OperatorToken,
     limits: Limits,
+    anchors: Option<Arc<Anchors>>,
     shutdown: impl Future<Output = ()>,
 ) {
     let loopback_only = tls.is_none();
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let (token, engine) = (Arc::new(token), Arc::default());
-    let shared = Shared { collector, token, loopback_only, uploads, limits, engine };
+    let shared = Shared { collector, token, loopback_only, uploads, limits, anchors, engine };
     let router = Router::new()
         .route(indelible_record::shipping::FRAMES_PATH, post(sources::take_frames))
         .route("/v1/records", get(records::list))
@@ -98,6 +104,7 @@ pub async fn serve(
         .route("/v1/traces/{id}", get(reading::trace))
         .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
+        .route("/v1/anchor", post(anchor::take))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/v1/evidence", post(evidence::make).layer(DefaultBodyLimit::max(evidence::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))

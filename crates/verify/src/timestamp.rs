@@ -6,8 +6,10 @@
 use sha2::{Digest as _, Sha256};
 
 const SEQUENCE: u8 = 0x30;
+const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;
+const NULL: u8 = 0x05;
 const OID: u8 = 0x06;
 const TIME: u8 = 0x18;
 const SET: u8 = 0x31;
@@ -20,8 +22,65 @@ const TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 
 /// 2.16.840.1.101.3.4.2.1, `id-sha256`.
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 
-/// The time of a granted response over SHA-256 of `bytes`, as RFC 3339.
-pub(super) fn time_over(response: &[u8], bytes: &[u8]) -> Result<String, &'static str> {
+/// The request for a timestamp over SHA-256 of `bytes` (RFC 3161 §2.4.1), with the certificates asked for.
+pub fn request(bytes: &[u8], nonce: [u8; 8]) -> Vec<u8> {
+    let value = |tag: u8, contents: &[u8]| {
+        // Nothing here is longer than the short form of a length says.
+        [&[tag, contents.len() as u8][..], contents].concat()
+    };
+    let algorithm = value(SEQUENCE, &[value(OID, SHA256), vec![NULL, 0]].concat());
+    let imprint = value(SEQUENCE, &[algorithm, value(OCTETS, &Sha256::digest(bytes))].concat());
+    // Positive, and in the shortest form.
+    let mut nonce = nonce;
+    nonce[0] = nonce[0] & 0x7f | 0x40;
+    let parts = [value(INTEGER, &[1]), imprint, value(INTEGER, &nonce), value(BOOLEAN, &[0xff])];
+    value(SEQUENCE, &parts.concat())
+}
+
+/// Whether a response answers the request with this nonce.
+///
+/// # Errors
+/// Words on what is not in the form of a response.
+pub fn answers(response: &[u8], nonce: [u8; 8]) -> Result<bool, &'static str> {
+    let mut wanted = nonce;
+    wanted[0] = wanted[0] & 0x7f | 0x40;
+    let (info, _) = token(response)?;
+    let mut info = Der(info);
+    for tag in [INTEGER, OID, SEQUENCE, INTEGER, TIME] {
+        info.take(tag)?;
+    }
+    // Accuracy and ordering may stand before it.
+    while let Some(tag) = info.0.first().copied() {
+        let contents = info.take(tag)?;
+        if tag == INTEGER {
+            return Ok(contents == wanted);
+        }
+    }
+    Ok(false)
+}
+
+/// The certificates in a response, DER, as they stand there.
+///
+/// # Errors
+/// Words on what is not in the form of a response.
+pub fn certificates(response: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+    let (_, rest) = token(response)?;
+    let mut rest = Der(rest);
+    let mut found = Vec::new();
+    if rest.0.first() == Some(&EXPLICIT) {
+        let mut all = Der(rest.take(EXPLICIT)?);
+        while !all.0.is_empty() {
+            let before = all.0;
+            all.take(SEQUENCE)?;
+            let (one, _) = before.split_at_checked(before.len() - all.0.len()).unwrap_or_default();
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+/// The contents of `TSTInfo`, and what follows it within the signed data.
+fn token(response: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let mut outer = Der(response);
     let mut response = Der(outer.take(SEQUENCE)?);
     outer.end()?;
@@ -48,8 +107,18 @@ pub(super) fn time_over(response: &[u8], bytes: &[u8]) -> Result<String, &'stati
     content.end()?;
     let mut octets = Der(explicit.take(OCTETS)?);
     explicit.end()?;
-    let mut info = Der(octets.take(SEQUENCE)?);
+    let info = octets.take(SEQUENCE)?;
     octets.end()?;
+    Ok((info, signed.0))
+}
+
+/// The time of a granted response over SHA-256 of `bytes`, as RFC 3339.
+///
+/// # Errors
+/// Words on what is not as it must be: the form, the status, the hash, the time.
+pub fn time_over(response: &[u8], bytes: &[u8]) -> Result<String, &'static str> {
+    let (info, _) = token(response)?;
+    let mut info = Der(info);
     if info.take(INTEGER)? != [1] {
         return Err("a timestamp of another version");
     }
