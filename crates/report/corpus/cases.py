@@ -89,6 +89,9 @@ def good():
     names = Ledger()
     names.add(detail={"\uff5e": 1, "\U0001f980": 2, "\x7f": "\x1f\u2028\\\"/", "": [[], {}, True, False, -5, 2**53 - 1]})
     put("good-names-by-utf16", whole(names))
+    empty = Ledger()
+    empty.add(detail={}, redaction={"counts": {}, "policy": ""})
+    put("good-empty-members", whole(empty))
     deep = Ledger()
     deep.add(spell=lambda e: canonical({**e, "detail": {"a": 0}}).replace('{"a":0}', '{"a":' + "[" * 125 + "]" * 125 + "}"))
     put("good-nested-127", whole(deep))
@@ -190,6 +193,8 @@ def zips():
         shown = f"{field}-{len(value) if isinstance(value, bytes) else value}"
         bad(f"zip-end-{shown}", one(), zip={"end": lambda last, f=field, v=value: last.update({f: v})})
     bad("zip-end-both-counts", one(), zip={"end": lambda last: last.update(here=14, count=14)})
+    bad("zip-bytes-before-directory", one(), zip={"behind": b"\0"})
+    bad("zip-bytes-in-directory", one(), zip={"end": lambda last: last.update(before=b"x", length=last["length"] + 1)})
     other = file_of(parts_of(USUAL, [4]))
     bad("zip-two-one-behind-the-other", one(), file=lambda raw: other + raw)
     bad("zip-two-in-the-comment", one(), file=lambda raw: raw[:-2] + len(other).to_bytes(2, "little") + other)
@@ -426,7 +431,10 @@ def signatures():
     keys("key-id-upper-case", [vkey(ORIGIN, 1, LOG.public, LOG.id.hex().upper())])
     keys("key-of-a-witness", [vkey(ORIGIN, 4, LOG.public)])
     keys("key-of-type-2", [vkey(ORIGIN, 2, LOG.public)])
-    keys("key-short", [vkey(ORIGIN, 1, LOG.public[:31])])
+    keys("key-of-a-witness-first", [vkey(ORIGIN, 4, LOG.public), LOG.vkey])
+    keys("key-of-another-first", [vkey("other", 1, LOG.public), LOG.vkey])
+    keys("key-short", [vkey(ORIGIN, 1, LOG.public[:31]), LOG.vkey])
+    keys("key-long", [vkey(ORIGIN, 1, LOG.public + b"\0"), LOG.vkey])
     keys("key-name-other", [vkey("other", 1, LOG.public)])
     keys("key-of-small-order", [vkey(ORIGIN, 1, encoded(T8)), LOG.vkey])
     keys("key-neutral", [vkey(ORIGIN, 1, encoded((0, 1, 1))), LOG.vkey])
@@ -562,6 +570,7 @@ def entries():
     ledger.add()
     ledger.add(change=lambda e: e.update(seq=2))
     bad("entries-beyond-size", whole(ledger))
+    bad("entries-beyond-size-as-ids", parts_of(ledger, [0, 1]))
     for name in ("event_id", "event_type", "prev_hash", "seq", "tenant_id", "timestamp", "v"):
         dropped(name)
     valued("unknown-member", w=1)
@@ -735,6 +744,9 @@ def payloads():
     opened("openings-out-of-order", lambda p: p["openings"].reverse())
     opened("opening-of-missing-entry", lambda p: p["openings"].append({"seq": 9, "state": "withheld"}))
     opened("opening-of-entry-without-sides", lambda p: p["openings"].append({"seq": 10, "state": "withheld"}), (4, 10))
+    opened("withheld-of-another", lambda p: p["openings"][0].update(seq=2), (1,), states={1: "withheld"})
+    opened("output-of-nothing", lambda p: p["openings"][0].update(
+        output={"file": "payloads/5.response", "salt": "00" * 32}), (5,))
     opened("no-openings", lambda p: p.update(openings=[]))
     opened("blank-line", lambda p: p["openings"].append(b""))
     opened("unfinished", lambda p: p["replace"].update({"openings.jsonl": spelled(p["openings"])[:-1]}))
@@ -874,11 +886,12 @@ def der(tag, *contents):
 
 
 def token(over, status=b"\0", kind="2a864886f70d010702", content="2a864886f70d0109100104", version=b"\1",
-          algorithm="608648016503040201", time=b"20261126080102Z", behind=b"", in_info=b"", digest=None):
+          algorithm="608648016503040201", time=b"20261126080102Z", behind=b"", in_info=b"", in_imprint=b"",
+          digest=None):
     """A response as RFC 3161 has it, but signed by nobody."""
     digest = sha256(over) if digest is None else digest
     info = der(0x30, der(2, version), der(6, bytes.fromhex("2a0304")),
-               der(0x30, der(0x30, der(6, bytes.fromhex(algorithm)), der(5)), der(4, digest)),
+               der(0x30, der(0x30, der(6, bytes.fromhex(algorithm)), der(5)), der(4, digest), in_imprint),
                der(2, b"\7"), der(0x18, time), in_info)
     signed = der(0x30, der(2, b"\3"), der(0x31), der(0x30, der(6, bytes.fromhex(content)), der(0xA0, der(4, info))),
                  der(0x31))
@@ -926,6 +939,11 @@ def timestamps():
     assert token(checkpoint)[:2] == b"\x30\x81"
     tokens("indefinite", b"\x30\x80" + inner + b"\0\0")
     tokens("length-not-shortest", b"\x30\x82\0" + token(checkpoint)[2:3] + inner)
+    at = token(checkpoint).index(b"\2\1\0")
+    longer = token(checkpoint)[3:at] + b"\2\x81\1\0" + token(checkpoint)[at + 3:]
+    longer = longer[:1] + bytes([longer[1] + 1]) + longer[2:]
+    tokens("inner-length-not-shortest", der(0x30, longer))
+    tokens("more-in-imprint", token(checkpoint, in_imprint=der(5)))
     tokens("length-of-five-bytes", b"\x30\x85\0\0\0\0" + token(checkpoint)[2:3] + inner)
     tokens("length-beyond", b"\x30\x83\xff\xff\xff" + inner)
     tokens("other-tag", b"\x31" + token(checkpoint)[1:])

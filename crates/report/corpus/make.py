@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ORDER_OF_CHECKS = (
     "zip manifest scope checkpoint signature quorum entries chain proof payload counts timestamp".split()
 )
-SOME_MAX = 17
+SOME_MAX = 16
 LARGE_MIN_BYTES = 20_000
 ORIGIN = "ledger.example/0198f3a2-6c1d-7e40-9b52-3f0a7d5c8e11"
 TENANT = "acme"
@@ -255,8 +255,10 @@ def usual(**changes):
 # ------------------------------------------------------------------------------------------------------------- zip
 
 
-def zip_of(members, local=lambda at, fields: None, central=lambda at, fields: None, end=None, between=b"", order=None):
-    """`local`, `central` and `end` change the fields of headers; `between` is put before the second member."""
+def zip_of(members, local=lambda at, fields: None, central=lambda at, fields: None, end=None, between=b"", behind=b"",
+           order=None):
+    """`local`, `central` and `end` change the fields of headers; `between` is put before the second member, `behind`
+    behind the last."""
     body, rows = b"", []
     for at, (name, raw) in enumerate(members):
         name = name.encode("utf-8") if isinstance(name, str) else name
@@ -273,6 +275,7 @@ def zip_of(members, local=lambda at, fields: None, central=lambda at, fields: No
         body += struct.pack("<4sHHHHHIIIHH", b"PK\3\4", here["needed"], here["flags"], here["method"], here["time"],
                             here["date"], here["crc"], here["packed"], here["size"], len(here["name"]),
                             len(here["extra"])) + here["name"] + here["extra"] + raw + here["tail"]
+    body += behind
     directory = b""
     for row in order(rows) if order else rows:
         directory += struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", row["made"], row["needed"], row["flags"],
