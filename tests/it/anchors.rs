@@ -171,8 +171,10 @@ fn an_authority_that_answers_something_else_is_not_believed() {
     let machines = TwoMachines::new(&model.url);
     let stamps = machines.site.dir.path().join("tsa");
     let (_authority, address) = authority(&stamps);
-    let ask_it =
-        |query: &[u8]| post(address, "/", &[("Content-Type", "application/timestamp-query")], query).body;
+    let ask_it = |query: &[u8]| {
+        let headers = [("Content-Type", "application/timestamp-query")];
+        request(address, &message("POST", "/", &headers, query)).body
+    };
     // The right authority, and another request's answer: the same bytes again and again.
     let note = fs::read(machines.site.keys.join("tls/ca.pem")).unwrap();
     let answer = ask_it(&indelible_verify::timestamp::request(&note, [7; 8]));
