@@ -38,9 +38,10 @@ fn verdict(bytes: &[u8], policy: Option<&Policy>) -> (Verdict, String) {
 
 /// All of the corpus: in the repository is a part of it.
 fn made() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let program = corpus().join("make.py");
-    let made = Command::new("python3").arg(program).arg("--all").arg(dir.path()).output().unwrap();
+    let made =
+        Command::new("python3").arg(program).arg("--all").arg(dir.path()).output().expect("python3 starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     dir
 }
