@@ -4,7 +4,7 @@ use crate::cli::{Common, Verify};
 use crate::failure::{Failure, Outcome};
 use crate::store;
 use indelible_collector::head::Head;
-use indelible_ledger::Note;
+use indelible_ledger::{KeyHistory, Note};
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
 use indelible_verify::directory::{self, Beyond, Finding, Report, Trust};
@@ -78,10 +78,11 @@ pub(crate) fn check(
 /// What to check against: public keys and the head, from the key directory and from arguments.
 pub(crate) fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failure> {
     let mut trust =
-        Trust { keys: KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?, head: Vec::new() };
+        Trust { keys: KeyStore::key_histories(&common.keys()).map_err(Failure::new)?, head: Vec::new() };
     for text in &arguments.key {
-        let parsed =
-            text.split_once('=').and_then(|(tenant, key)| Some((tenant.to_owned(), key.parse().ok()?)));
+        let parsed = text
+            .split_once('=')
+            .and_then(|(tenant, key)| Some((tenant.to_owned(), KeyHistory::new(key.parse().ok()?))));
         let (tenant, key) = parsed.ok_or_else(|| {
             Failure::new(format!("{text:?} is not TENANT=VKEY"))
                 .hint("indelible key show prints keys in this form")
@@ -101,7 +102,7 @@ pub(crate) fn trust(common: &Common, arguments: &Verify) -> Result<Trust, Failur
         let note = Note::parse(&bytes).map_err(|error| bad(&error))?;
         let origin = note.text().lines().next().unwrap_or_default();
         let tenant =
-            trust.keys.iter().find(|(_, key)| key.name() == origin).map(|(tenant, _)| tenant.clone());
+            trust.keys.iter().find(|(_, keys)| keys.origin() == origin).map(|(tenant, _)| tenant.clone());
         let tenant = tenant.ok_or_else(|| bad(&format!("there is no public key for the ledger {origin}")))?;
         trust.head.push((tenant, note.to_string()));
     }

@@ -7,8 +7,8 @@ use indelible_anchor::http::Caller;
 use indelible_anchor::witnesses::Witnesses;
 use indelible_collector::head::Head;
 use indelible_collector::{CollectorError, Config};
+use indelible_ledger::Policy;
 use indelible_ledger::policy::POLICY_MAX_BYTES;
-use indelible_ledger::{Checkpoint, Policy};
 use indelible_vault::KeyStore;
 use std::fs::File;
 use std::io::Read as _;
@@ -47,12 +47,12 @@ pub(crate) async fn check(witnesses: &Witnesses, config: &Config) -> Result<(), 
         return Ok(());
     }
     let head = Head::read(&KeyStore::head_path(&config.keys)).map_err(|error| failure(&error))?;
-    let keys = KeyStore::verifier_keys(&config.keys).map_err(Failure::new)?;
+    let histories = KeyStore::key_histories(&config.keys).map_err(Failure::new)?;
     let mut heads = Vec::new();
-    for (tenant, key) in keys {
+    for (tenant, keys) in histories {
         let Some(note) = head.notes().get(&tenant) else { continue };
-        let checkpoint = Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(&key));
-        heads.push((key, checkpoint.map_err(Failure::new)?));
+        let checkpoint = keys.open(note.as_bytes()).map_err(Failure::new)?;
+        heads.push((keys, checkpoint));
     }
     match witnesses.evidence_against(&heads).await {
         Some(shown) => Err(failure(&CollectorError::Refused(shown))),

@@ -31,7 +31,7 @@ fn recorded() -> (Site, Trust) {
     assert_eq!(outcome.completed, 40);
     up.wait_shipped();
     assert_eq!(up.stop(), 0, "{}", up.log());
-    let trust = Trust { keys: KeyStore::verifier_keys(&site.keys).unwrap(), head: head(&site) };
+    let trust = Trust { keys: KeyStore::key_histories(&site.keys).unwrap(), head: head(&site) };
     let report = check(&site.data, &trust);
     assert_eq!(report.verdict, Verdict::Holds, "{:#?}", report.findings);
     assert_eq!(report.ledgers.iter().find(|ledger| ledger.tenant == "default").unwrap().signed, 41);
@@ -161,7 +161,7 @@ fn after_a_kill_the_open_tail_is_doubtful_and_a_bit_in_its_padding_is_broken() {
     runtime.block_on(load::run(plan, &up.url(), None, 4, |_| {}));
     up.wait_shipped();
     up.kill();
-    let trust = Trust { keys: KeyStore::verifier_keys(&site.keys).unwrap(), head: head(&site) };
+    let trust = Trust { keys: KeyStore::key_histories(&site.keys).unwrap(), head: head(&site) };
     assert_eq!(check(&site.data, &trust).verdict, Verdict::Unsure);
     for log in ["wal/00000001.wal", "spool/00000001.spool"] {
         let path = site.data.join(log);

@@ -13,7 +13,7 @@ use indelible_collector::Collector;
 use indelible_collector::proofs::NoProof;
 use indelible_ledger::policy::Witness;
 use indelible_ledger::witness::{AddCheckpoint, SIZE_CONTENT_TYPE, cosignatures};
-use indelible_ledger::{Checkpoint, Hash, Note, NoteSignature, Policy, VerifierKey};
+use indelible_ledger::{Checkpoint, Hash, KeyHistory, Note, NoteSignature, Policy};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -47,10 +47,10 @@ impl Witnesses {
 
     /// Before a collector starts: what a witness can show of a ledger that goes beyond its head, or beside it. `heads` are
     /// the ledgers' keys, and what each signed last. Witnesses that do not answer are passed over.
-    pub async fn evidence_against(&self, heads: &[(VerifierKey, Checkpoint)]) -> Option<String> {
-        for (key, head) in heads {
+    pub async fn evidence_against(&self, heads: &[(KeyHistory, Checkpoint)]) -> Option<String> {
+        for (keys, head) in heads {
             for witness in self.policy.witnesses() {
-                let Some(shown) = self.cosigned_last(witness, key).await else { continue };
+                let Some(shown) = self.cosigned_last(witness, keys).await else { continue };
                 let beside = shown.size() == head.size() && shown.root() != head.root();
                 if shown.size() > head.size() || beside {
                     return Some(words(witness, &shown, head));
@@ -177,11 +177,11 @@ impl Witnesses {
     }
 
     /// The checkpoint that a witness cosigned last, if the ledger's key signed it.
-    async fn cosigned_last(&self, witness: &Witness, key: &VerifierKey) -> Option<Checkpoint> {
+    async fn cosigned_last(&self, witness: &Witness, keys: &KeyHistory) -> Option<Checkpoint> {
         witness.url.as_ref()?;
-        let url = format!("{}/{}/checkpoint", base(witness), origin_hash(key.name()));
+        let url = format!("{}/{}/checkpoint", base(witness), origin_hash(keys.origin()));
         let answer = self.caller.get(&url).await.ok().filter(|answer| answer.status == StatusCode::OK)?;
-        Checkpoint::open(&answer.body, key.name(), std::slice::from_ref(key)).ok()
+        keys.open(&answer.body).ok()
     }
 
     /// What a witness can show that is not in the ledger as it runs here.
@@ -191,9 +191,9 @@ impl Witnesses {
         tenant: &str,
         witness: &Witness,
     ) -> Result<Option<String>, String> {
-        let key = collector.ledger_key(tenant).map_err(|error| error.to_string())?;
-        let key = key.ok_or("the ledger has no public key")?;
-        let Some(shown) = self.cosigned_last(witness, &key).await else { return Ok(None) };
+        let keys = collector.ledger_keys(tenant).map_err(|error| error.to_string())?;
+        let keys = keys.ok_or("the ledger has no public key")?;
+        let Some(shown) = self.cosigned_last(witness, &keys).await else { return Ok(None) };
         // What is here is looked at after what was shown: it can only have grown.
         let here = collector.signed(tenant).map_err(|error| error.to_string())?.checkpoint;
         if shown.size() > here.size() {

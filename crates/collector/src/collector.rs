@@ -7,7 +7,7 @@ use crate::query::{Query, Wanted};
 use crate::read::{Found, Payload, Reader};
 use crate::receive::{self, BatchError};
 use crate::seal::{self, Faults, Sealer, Sealing};
-use crate::sequencer::{Command, Recovered, Sequencer, lock};
+use crate::sequencer::{Command, Recovered, Rotated, Sequencer, lock};
 use crate::state::State;
 use crate::store::location::Location;
 #[cfg(feature = "s3")]
@@ -19,7 +19,7 @@ use crate::tiers::Tiers;
 use crate::tiles::Tiles;
 use crate::witnessed::Witnessed;
 use crate::{CollectorError, draft};
-use indelible_ledger::{Checkpoint, Hash};
+use indelible_ledger::{Hash, Rotation};
 use indelible_os::clock;
 use indelible_os::durable::{Dir, FsDir};
 use indelible_price::Prices;
@@ -342,6 +342,16 @@ impl Collector {
         &self.witnessed
     }
 
+    /// Gives a ledger a new key. `actor` is who asked.
+    pub async fn rotate_key(&self, tenant: &str, actor: &str) -> Result<Rotated, CollectorError> {
+        let (reply, outcome) = oneshot::channel();
+        let tenant = tenant.to_owned();
+        let actor = draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, actor);
+        let gone = || CollectorError::Stopped("it stopped before the key was changed".to_owned());
+        self.send(Command::RotateKey { tenant, actor, reply }).await.map_err(|()| gone())?;
+        outcome.await.map_err(|_| gone())?.map_err(CollectorError::Unfit)
+    }
+
     /// Sequences no more: somebody showed a history that this ledger does not have.
     pub async fn refuse(&self, why: &str) {
         // It may have stopped already.
@@ -462,19 +472,21 @@ fn recover(
     head: &Head,
     store: Arc<Store>,
 ) -> Result<Recovered, CollectorError> {
-    let public = KeyStore::verifier_keys(keys.dir())?;
+    let public = KeyStore::key_histories(keys.dir())?;
     let mut state = State::default();
     for (tenant, note) in head.notes() {
-        let key = public.iter().find(|(name, _)| name == tenant).map(|(_, key)| key).ok_or_else(|| {
+        let keys = public.iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys).ok_or_else(|| {
             CollectorError::Refused(format!("the head names ledger {tenant}, but its key is missing"))
         })?;
-        let checkpoint = Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(key))
+        let checkpoint = keys
+            .open(note.as_bytes())
             .map_err(|error| CollectorError::Refused(format!("the head of ledger {tenant}: {error}")))?;
         state.await_head(tenant, checkpoint.size(), checkpoint.root());
     }
     let wal_path = dir.wal();
     let mut entered = HashSet::new();
     let mut begins: BTreeMap<String, u64> = BTreeMap::new();
+    let mut rotated: BTreeMap<String, Rotation> = BTreeMap::new();
     let mut newest_file = 0;
     let mut first_file = None;
     let state = RefCell::new(state);
@@ -517,6 +529,11 @@ fn recover(
             if entry.event_type == event_type::SEGMENT_SEALED {
                 entered.extend(entry.resource.as_ref().map(|segment| segment.id.clone()));
             }
+            if entry.event_type == event_type::KEY_ROTATED {
+                let note = entry.detail.as_ref().and_then(|detail| detail.get("note")?.as_str());
+                let rotation = Rotation::open(note.unwrap_or_default().as_bytes());
+                rotated.insert((*tenant).to_owned(), rotation.map_err(|error| damaged(error.to_string()))?);
+            }
             store.note_entry(place, &entry);
         }
         state.borrow_mut().apply(&record, place).map_err(|misfit| damaged(misfit.0))
@@ -552,7 +569,7 @@ fn recover(
     let older = store.view();
     let older = older.all_segments().filter(|segment| segment.manifest().wal.to < first_file);
     entered.extend(older.map(|segment| segment.manifest().segment.clone()));
-    Ok(Recovered { wal, state, entered, store })
+    Ok(Recovered { wal, state, entered, store, rotated })
 }
 
 /// Segments that end where a file of the log begins have come to what that says, which was signed.

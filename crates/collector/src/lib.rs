@@ -55,3 +55,4 @@ pub use collector::{Collector, Config};
 pub use error::CollectorError;
 pub use query::Query;
 pub use receive::BatchError;
+pub use sequencer::Rotated;

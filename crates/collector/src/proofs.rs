@@ -10,7 +10,7 @@ use crate::sequencer::lock;
 use crate::tiles::Tree;
 use crate::{Collector, CollectorError};
 use indelible_ledger::{
-    Checkpoint, Hash, Note, ProofFile, ProveError, Tile, TileKind, VerifierKey, leaf_hash, prove_consistency,
+    Checkpoint, Hash, KeyHistory, Note, ProofFile, ProveError, Tile, TileKind, leaf_hash, prove_consistency,
     prove_entries, prove_inclusion, root_from_entries, verify_inclusion,
 };
 use std::ops::{ControlFlow, Range};
@@ -156,8 +156,20 @@ impl Collector {
         if !text.lines().all(|line| line.get(..64).is_some_and(|hash| Hash::from_hex(hash).is_ok())) {
             return Err(failed("what was to be signed is no list of files".to_owned()));
         }
-        let key = self.ledger_key(tenant)?.ok_or_else(|| CollectorError::UnknownTenant(tenant.to_owned()))?;
-        let signer = lock(self.vault()).keys().signer(tenant, key.name(), false)?;
+        let keys =
+            self.ledger_keys(tenant)?.ok_or_else(|| CollectorError::UnknownTenant(tenant.to_owned()))?;
+        let signer = {
+            let vault = lock(self.vault());
+            let signer = vault.keys().signer(tenant, keys.origin(), false)?;
+            // In the middle of a change the new key has not taken its place yet.
+            match signer.verifier_key() == keys.newest() {
+                true => Some(signer),
+                false => vault.keys().next_signer(tenant, keys.origin())?,
+            }
+        };
+        let signer = signer
+            .filter(|signer| signer.verifier_key() == keys.newest())
+            .ok_or_else(|| failed(format!("the key of ledger {tenant} is just being changed: ask again")))?;
         let note = Note::sign_list(text, &signer).map_err(|error| failed(error.to_string()))?;
         Ok(note.to_string())
     }
@@ -185,10 +197,10 @@ impl Collector {
         Ok(())
     }
 
-    /// The public key of a ledger, as the key directory has it.
-    pub fn ledger_key(&self, tenant: &str) -> Result<Option<VerifierKey>, CollectorError> {
-        let keys = indelible_vault::KeyStore::verifier_keys(&self.config().keys)?;
-        Ok(keys.into_iter().find(|(name, _)| name == tenant).map(|(_, key)| key))
+    /// The public keys of a ledger, as the key directory has them.
+    pub fn ledger_keys(&self, tenant: &str) -> Result<Option<KeyHistory>, CollectorError> {
+        let keys = indelible_vault::KeyStore::key_histories(&self.config().keys)?;
+        Ok(keys.into_iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys))
     }
 
     /// The signed tree that a proof of an entry shall lead to: the newest that witnesses cosigned, if it has the entry, or else the

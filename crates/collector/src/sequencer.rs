@@ -9,6 +9,7 @@
 //! restart reads what is there and goes on from that.
 
 mod intake;
+mod keys;
 mod notices;
 mod sealed;
 
@@ -26,7 +27,7 @@ use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::tiles::Tiles;
 use crate::{CollectorError, Config};
-use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, leaf_hash};
+use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Rotation, Signer, leaf_hash};
 use indelible_os::clock::{self, Utc};
 use indelible_record::commitment::to_hex;
 use indelible_record::entry::{self, Entry, Status, event_type};
@@ -45,6 +46,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+pub use keys::Rotated;
+use keys::Signers;
 
 /// How long something new may stand unsigned.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -93,6 +97,15 @@ pub enum Command {
         /// Who waits for the outcome.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// Give a ledger a new key.
+    RotateKey {
+        /// Whose ledger.
+        tenant: String,
+        /// Who asked.
+        actor: String,
+        /// Who waits for the outcome.
+        reply: oneshot::Sender<Result<Rotated, String>>,
+    },
     /// Sequence no more, as after a start that finds other records than were signed.
     Refuse {
         /// What was found.
@@ -111,7 +124,7 @@ pub struct Sequencer {
     vault: Arc<Mutex<Vault>>,
     head: Head,
     pricing: Pricing,
-    signers: BTreeMap<String, Ed25519Signer>,
+    signers: Signers,
     read_back: Option<ReadBack>,
     ack_key: hmac::Key,
     spool_key: String,
@@ -138,6 +151,8 @@ pub struct Recovered {
     pub entered: HashSet<String>,
     /// Segments, and the files of the log.
     pub store: Arc<Store>,
+    /// The last change of keys of each ledger that the log has.
+    pub rotated: BTreeMap<String, Rotation>,
 }
 
 /// What a group owes its callers once it is durable.
@@ -146,6 +161,7 @@ enum Owed {
     Receipt(oneshot::Sender<Result<Receipt, String>>, Result<Receipt, String>),
     Rotated(oneshot::Sender<Result<u64, String>>, Result<u64, String>),
     Sealed(oneshot::Sender<Result<(), String>>, Result<(), String>),
+    KeyRotated(oneshot::Sender<Result<Rotated, String>>, Result<Rotated, String>),
 }
 
 impl Sequencer {
@@ -159,7 +175,7 @@ impl Sequencer {
         pricing: Pricing,
         tiles: Arc<Tiles>,
     ) -> Result<Self, CollectorError> {
-        let Recovered { wal, state, entered, store } = recovered;
+        let Recovered { wal, state, entered, store, rotated } = recovered;
         let faults = config.faults.clone();
         let (ack_key, spool_key) = {
             let vault = lock(&vault);
@@ -175,7 +191,7 @@ impl Sequencer {
             vault,
             head,
             pricing,
-            signers: BTreeMap::new(),
+            signers: Signers::default(),
             read_back: None,
             ack_key,
             spool_key,
@@ -188,11 +204,12 @@ impl Sequencer {
             faults,
             entered,
         };
-        this.load_signers()?;
+        this.load_signers(&rotated)?;
         if this.wal.current().is_some() {
             // The file that a crash left open: sign its end, so that it can be closed.
             this.checkpoint()?;
         }
+        this.finish_rotations()?;
         this.begin_file()?;
         this.ensure_ledger(OPERATIONS)?;
         for tenant in this.config.tenants.clone() {
@@ -246,6 +263,7 @@ impl Sequencer {
                     Owed::Receipt(reply, receipt) => drop(reply.send(receipt)),
                     Owed::Rotated(reply, outcome) => drop(reply.send(outcome)),
                     Owed::Sealed(reply, outcome) => drop(reply.send(outcome)),
+                    Owed::KeyRotated(reply, outcome) => drop(reply.send(outcome)),
                 }
             }
             if stop {
@@ -357,55 +375,23 @@ impl Sequencer {
     }
 
     fn sign_head(&self, tenant: &str, size: u64, root: Hash) -> Result<String, CollectorError> {
-        let signer = self.signer(tenant)?;
-        Checkpoint::new(signer.name(), size, root)
-            .and_then(|checkpoint| checkpoint.sign(signer))
-            .map_err(|error| CollectorError::Sign(error.to_string()))
+        let origin = self.signers.of(tenant)?.name();
+        let checkpoint = Checkpoint::new(origin, size, root);
+        let checkpoint = checkpoint.map_err(|error| CollectorError::Sign(error.to_string()))?;
+        self.signers.sign(tenant, checkpoint.body())
     }
 
     fn sign_digest(&self, file_no: u64, bytes: u64, hash: &[u8; 32]) -> Result<String, CollectorError> {
-        let signer = self.signer(OPERATIONS)?;
-        Note::sign(digest_text(file_no, bytes, hash), &[signer as &dyn Signer])
-            .map(|note| note.to_string())
-            .map_err(|error| CollectorError::Sign(error.to_string()))
-    }
-
-    fn signer(&self, tenant: &str) -> Result<&Ed25519Signer, CollectorError> {
-        self.signers
-            .get(tenant)
-            .ok_or_else(|| CollectorError::Sign(format!("no signing key for ledger {tenant}")))
-    }
-
-    /// A ledger that exists needs the key that it was signed with: a missing one is never replaced.
-    fn load_signers(&mut self) -> Result<(), CollectorError> {
-        let vault = lock(&self.vault);
-        for (tenant, key) in indelible_vault::KeyStore::verifier_keys(vault.keys().dir())? {
-            let known = self.head.notes().contains_key(&tenant) || self.state.ledger(&tenant).is_some();
-            match vault.keys().signer(&tenant, key.name(), false) {
-                Ok(signer) if *signer.verifier_key() == key => drop(self.signers.insert(tenant, signer)),
-                Ok(_) => {
-                    let what =
-                        format!("the signing key of ledger {tenant} does not belong to its public key");
-                    return Err(CollectorError::Refused(what));
-                }
-                Err(error) if known => {
-                    let what = format!("the signing key of ledger {tenant} cannot be read: {error}");
-                    return Err(CollectorError::Refused(what));
-                }
-                // A crash between its two halves, before anything was signed with it.
-                Err(_) => {}
-            }
-        }
-        Ok(())
+        self.signers.sign(OPERATIONS, digest_text(file_no, bytes, hash))
     }
 
     /// Makes a tenant's ledger if there is none: its key, then the empty head, then genesis. In this
     /// order, entries without a head are always a sign of loss.
     fn ensure_ledger(&mut self, tenant: &str) -> Result<(), CollectorError> {
-        if !self.signers.contains_key(tenant) {
+        if self.signers.of(tenant).is_err() {
             let origin = format!("indelible/{}", Uuid::from_bytes(random()?));
             let signer = lock(&self.vault).keys().signer(tenant, &origin, true)?;
-            self.signers.insert(tenant.to_owned(), signer);
+            self.signers.add(tenant, signer);
         }
         if self.state.ledger(tenant).is_some_and(|ledger| ledger.size() > 0) {
             return Ok(());
@@ -415,7 +401,7 @@ impl Sequencer {
             let notes = BTreeMap::from([(tenant.to_owned(), note)]);
             self.head.swap(&self.wal.log_id().to_string(), &notes)?;
         }
-        let key = self.signer(tenant)?.verifier_key().clone();
+        let key = self.signers.of(tenant)?.verifier_key().clone();
         let mut detail = serde_json::Map::new();
         detail.insert("format".to_owned(), entry::VERSION.into());
         detail.insert("keys".to_owned(), vec![key.to_string()].into());
@@ -443,6 +429,9 @@ impl Sequencer {
             Command::Rotate { reply } => Ok(Owed::Rotated(reply, self.rotate()?)),
             Command::Sealed { segments, before, reply } => {
                 Ok(Owed::Sealed(reply, self.take_sealed(&segments, before)?))
+            }
+            Command::RotateKey { tenant, actor, reply } => {
+                Ok(Owed::KeyRotated(reply, self.rotate_key(&tenant, &actor)?))
             }
             Command::Refuse { why } => Err(CollectorError::Refused(why)),
             Command::Stop => Err(CollectorError::Stopped("asked to".to_owned())),

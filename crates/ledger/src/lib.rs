@@ -23,6 +23,7 @@ pub mod note;
 pub mod policy;
 pub mod proof;
 pub mod proof_file;
+pub mod rotation;
 pub mod tile;
 pub mod tree;
 pub mod witness;
@@ -45,5 +46,6 @@ pub use proof::{
     verify_inclusion,
 };
 pub use proof_file::{ProofFile, ProofFileError};
+pub use rotation::{KeyHistory, KeyHistoryError, Rotation, RotationError, Succession};
 pub use tile::{Tile, TileError, TileKind};
 pub use tree::{Frontier, TreeError, root_of};

@@ -9,8 +9,12 @@
 //!
 //! Items are separated by spaces and tabs; lines that are empty or begin with `#` are passed over. A name is defined before it
 //! is used, and is a member once at most, so that no witness counts twice.
+//!
+//! A log that changed keys has a line for each. `#sizes <from> <to>` before such a line, `-` for no end, says which tree sizes
+//! the key may have signed, both included; to other programs it is a comment, and they accept the key for all sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::cosignature;
@@ -26,7 +30,7 @@ pub const POLICY_ITEMS_MAX: usize = 256;
 /// A policy that was read and is well formed.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    logs: Vec<(VerifierKey, Option<String>)>,
+    logs: Vec<Log>,
     witnesses: Vec<Witness>,
     groups: BTreeMap<String, Group>,
     /// `None`: no cosignature is asked for.
@@ -42,6 +46,15 @@ pub struct Witness {
     pub key: VerifierKey,
     /// Where it is submitted to.
     pub url: Option<String>,
+}
+
+/// A key of a log.
+#[derive(Clone, Debug)]
+struct Log {
+    key: VerifierKey,
+    url: Option<String>,
+    /// The sizes that it may sign.
+    sizes: RangeInclusive<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,18 +91,22 @@ impl Policy {
         for (number, line) in text.lines().enumerate() {
             builder.take(line).map_err(|what| PolicyError { line: number + 1, what })?;
         }
+        if builder.sizes.is_some() {
+            return Err(whole("a #sizes line has no log line behind it"));
+        }
         let quorum = builder.quorum.ok_or_else(|| whole("there is no quorum line"))?;
         Ok(Policy { logs: builder.logs, witnesses: builder.witnesses, groups: builder.groups, quorum })
     }
 
-    /// The keys of the log with this origin.
-    pub fn log_keys(&self, origin: &str) -> Vec<VerifierKey> {
-        self.logs.iter().map(|(key, _)| key).filter(|key| key.name() == origin).cloned().collect()
+    /// The keys of the log with this origin that may sign a tree of this size.
+    pub fn log_keys(&self, origin: &str, size: u64) -> Vec<VerifierKey> {
+        let may = |log: &&Log| log.key.name() == origin && log.sizes.contains(&size);
+        self.logs.iter().filter(may).map(|log| log.key.clone()).collect()
     }
 
     /// The logs, and where they are.
     pub fn logs(&self) -> impl Iterator<Item = (&VerifierKey, Option<&str>)> {
-        self.logs.iter().map(|(key, url)| (key, url.as_deref()))
+        self.logs.iter().map(|log| (&log.key, log.url.as_deref()))
     }
 
     /// The witnesses, in the order of the policy.
@@ -103,8 +120,10 @@ impl Policy {
     /// [`PolicyRefusal::Checkpoint`] if the log's signature or the form is wrong, [`PolicyRefusal::Cosignature`] if a line
     /// of a witness of the policy does not verify, [`PolicyRefusal::Quorum`] if not enough of them cosigned.
     pub fn open(&self, note: &[u8], origin: &str) -> Result<Accepted, PolicyRefusal> {
-        let checkpoint = Checkpoint::open(note, origin, &self.log_keys(origin))?;
-        let note = Note::parse(note).map_err(CheckpointError::Note)?;
+        let parsed = Note::parse(note).map_err(CheckpointError::Note)?;
+        let size = Checkpoint::parse_body(parsed.text())?.size();
+        let checkpoint = Checkpoint::open(note, origin, &self.log_keys(origin, size))?;
+        let note = parsed;
         let cosigned = self.cosigned(&note).map_err(PolicyRefusal::Cosignature)?;
         if self.is_satisfied_by(&cosigned) {
             Ok(Accepted { checkpoint, cosigned })
@@ -155,7 +174,9 @@ impl Policy {
 
 #[derive(Default)]
 struct Builder {
-    logs: Vec<(VerifierKey, Option<String>)>,
+    logs: Vec<Log>,
+    /// What the line before said of the next key.
+    sizes: Option<RangeInclusive<u64>>,
     witnesses: Vec<Witness>,
     groups: BTreeMap<String, Group>,
     names: BTreeSet<String>,
@@ -168,6 +189,7 @@ impl Builder {
         let items: Vec<&str> = line.split([' ', '\t']).filter(|item| !item.is_empty()).collect();
         match items[..] {
             [] => Ok(()),
+            ["#sizes", ref limits @ ..] => self.sizes(limits),
             [first, ..] if first.starts_with('#') => Ok(()),
             ["log", vkey] => self.log(vkey, None),
             ["log", vkey, url] => self.log(vkey, Some(url)),
@@ -184,10 +206,23 @@ impl Builder {
         if self.logs.len() == POLICY_ITEMS_MAX {
             return Err("too many logs".to_owned());
         }
-        if self.logs.iter().any(|(other, _)| other.public_key() == key.public_key()) {
+        if self.logs.iter().any(|other| other.key.public_key() == key.public_key()) {
             return Err("a log with this key was named before".to_owned());
         }
-        self.logs.push((key, url.map(str::to_owned)));
+        let sizes = self.sizes.take().unwrap_or(0..=u64::MAX);
+        self.logs.push(Log { key, url: url.map(str::to_owned), sizes });
+        Ok(())
+    }
+
+    fn sizes(&mut self, limits: &[&str]) -> Result<(), String> {
+        let wrong = || "#sizes is followed by the first and the last size, or - for no last one".to_owned();
+        let &[from, to] = limits else { return Err(wrong()) };
+        let from = text::decimal(from).ok_or_else(wrong)?;
+        let to = if to == "-" { u64::MAX } else { text::decimal(to).ok_or_else(wrong)? };
+        if from > to || self.sizes.is_some() {
+            return Err("a #sizes line with no size in it, or a second one before one log line".to_owned());
+        }
+        self.sizes = Some(from..=to);
         Ok(())
     }
 

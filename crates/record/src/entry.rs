@@ -21,6 +21,8 @@ const BEYOND_BMP: u8 = 0xF0;
 pub mod event_type {
     /// The first entry of a ledger: its identity and keys.
     pub const GENESIS: &str = "genesis";
+    /// Another key signs the ledger from here on.
+    pub const KEY_ROTATED: &str = "key_rotated";
     /// A call of a language model.
     pub const LLM_REQUEST: &str = "llm_request";
     /// A call of an embedding model.

@@ -156,11 +156,12 @@ impl<'a> Bundle<'a> {
         archive.add("proof.txt", proof.as_bytes())?;
         let note = self.proven.signed.note.to_string();
         archive.add("checkpoint", note.as_bytes())?;
-        let key = self.collector.ledger_key(&self.wish.tenant)?;
-        let key = key
-            .filter(|key| key.name() == origin)
+        let keys = self.collector.ledger_keys(&self.wish.tenant)?;
+        let keys = keys
+            .filter(|keys| keys.origin() == origin)
             .ok_or_else(|| CollectorError::Refused(format!("the key directory has no key of {origin}")))?;
-        archive.add("keys.txt", format!("{key}\n").as_bytes())?;
+        let keys: String = keys.keys().map(|key| format!("{key}\n")).collect();
+        archive.add("keys.txt", keys.as_bytes())?;
         archive.add("openings.jsonl", &Self::openings(&entries, &salts))?;
         self.add_payloads(&entries, &salts, &mut archive)?;
         if let Some(token) = &self.token {

@@ -1,7 +1,7 @@
 //! The key directory: master key, signing keys, spool keys, and the head.
 
 use crate::{VaultError, random};
-use indelible_ledger::{Ed25519Signer, VerifierKey};
+use indelible_ledger::{Ed25519Signer, KeyHistory, VerifierKey};
 use indelible_os::durable;
 use indelible_record::commitment::{from_hex, to_hex};
 use indelible_spool::seal::SpoolPrivateKey;
@@ -71,18 +71,62 @@ impl KeyStore {
             durable::make_dir(&dir).map_err(VaultError::io(&dir))?;
             let seed = Zeroizing::new(random::<32>()?);
             let signer = signer_of(&path, origin, &seed)?;
-            let public = dir.join(format!("{tenant}.vkey"));
-            let line = format!("{}\n", signer.verifier_key());
             // The public half first: a seed without it would sign what nobody can check.
-            durable::replace(&public, line.as_bytes(), durable::MODE_SHARED)
-                .map_err(VaultError::io(&public))?;
+            self.write_keys(tenant, &KeyHistory::new(signer.verifier_key().clone()))?;
             durable::create(&path, &*seed, durable::MODE_SECRET).map_err(VaultError::io(&path))?;
         }
         signer_of(&path, origin, &Zeroizing::new(read_secret(&path)?))
     }
 
-    /// The public keys of all ledgers: tenant and key. Reads public files alone.
+    /// Writes the public keys of a tenant's ledger.
+    pub fn write_keys(&self, tenant: &str, keys: &KeyHistory) -> Result<(), VaultError> {
+        let path = self.dir.join("ledgers").join(format!("{tenant}.vkey"));
+        durable::replace(&path, keys.to_string().as_bytes(), durable::MODE_SHARED)
+            .map_err(VaultError::io(&path))
+    }
+
+    /// Makes the key that is to follow the one that signs a tenant's ledger. One that an attempt before left is replaced.
+    pub fn create_next_signer(&self, tenant: &str, origin: &str) -> Result<Ed25519Signer, VaultError> {
+        let path = self.next_path(tenant);
+        let seed = Zeroizing::new(random::<32>()?);
+        durable::replace(&path, &*seed, durable::MODE_SECRET).map_err(VaultError::io(&path))?;
+        signer_of(&path, origin, &seed)
+    }
+
+    /// The key that is to follow, if one was made.
+    pub fn next_signer(&self, tenant: &str, origin: &str) -> Result<Option<Ed25519Signer>, VaultError> {
+        let path = self.next_path(tenant);
+        if !path.exists() {
+            return Ok(None);
+        }
+        signer_of(&path, origin, &Zeroizing::new(read_secret(&path)?)).map(Some)
+    }
+
+    /// Gives up a key that nothing says anything of.
+    pub fn discard_next_signer(&self, tenant: &str) -> Result<(), VaultError> {
+        destroy(&self.next_path(tenant))?;
+        durable::remove(&self.next_path(tenant)).map_err(VaultError::io(&self.next_path(tenant)))
+    }
+
+    /// Puts the next key in the place of the one that signed until now, which is destroyed.
+    pub fn promote_next_signer(&self, tenant: &str) -> Result<(), VaultError> {
+        let path = self.dir.join("ledgers").join(format!("{tenant}.seed"));
+        destroy(&path)?;
+        durable::publish_file(&self.next_path(tenant), &path).map_err(VaultError::io(&path))
+    }
+
+    fn next_path(&self, tenant: &str) -> PathBuf {
+        self.dir.join("ledgers").join(format!("{tenant}.next.seed"))
+    }
+
+    /// The newest public key of each ledger: tenant and key. Reads public files alone.
     pub fn verifier_keys(dir: &Path) -> Result<Vec<(String, VerifierKey)>, VaultError> {
+        let newest = |(tenant, keys): (String, KeyHistory)| (tenant, keys.newest().clone());
+        Ok(Self::key_histories(dir)?.into_iter().map(newest).collect())
+    }
+
+    /// The public keys of all ledgers: tenant and keys. Reads public files alone.
+    pub fn key_histories(dir: &Path) -> Result<Vec<(String, KeyHistory)>, VaultError> {
         let dir = dir.join("ledgers");
         let mut keys = Vec::new();
         let names = match std::fs::read_dir(&dir) {
@@ -96,9 +140,9 @@ impl KeyStore {
                 continue;
             };
             let text = std::fs::read_to_string(&path).map_err(VaultError::io(&path))?;
-            let key =
+            let history =
                 text.trim_end().parse().map_err(|error| VaultError::damaged(&path, format!("{error}")))?;
-            keys.push((tenant.to_owned(), key));
+            keys.push((tenant.to_owned(), history));
         }
         keys.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(keys)
@@ -198,6 +242,12 @@ pub fn read_secret(path: &Path) -> Result<[u8; 32], VaultError> {
         .ok()
         .and_then(|text| from_hex::<32>(text.trim_end()))
         .ok_or_else(|| VaultError::damaged(path, "expected a key of 32 bytes"))
+}
+
+/// Overwrites a secret in place, so that the file system holds no copy of it.
+fn destroy(path: &Path) -> Result<(), VaultError> {
+    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(VaultError::io(path))?;
+    durable::overwrite(&file, &[0; 32], 0).map_err(VaultError::io(path))
 }
 
 fn signer_of(path: &Path, origin: &str, seed: &[u8; 32]) -> Result<Ed25519Signer, VaultError> {

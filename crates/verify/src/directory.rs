@@ -27,7 +27,7 @@ pub use elsewhere::{CachedManifest, Elsewhere, manifests_dir};
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
 use base64::Engine as _;
-use indelible_ledger::{Checkpoint, Frontier, Hash, Note, VerifierKey};
+use indelible_ledger::{Checkpoint, Frontier, Hash, KeyHistory, Note, VerifierKey};
 use indelible_os::durable::{Dir, FsDir, LogFile};
 use indelible_os::lock;
 use indelible_spool::frame::Kind;
@@ -54,8 +54,8 @@ type LogId = [u8; 16];
 /// What to check a directory against.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Each ledger's public key.
-    pub keys: Vec<(String, VerifierKey)>,
+    /// Each ledger's public keys.
+    pub keys: Vec<(String, KeyHistory)>,
     /// The head, if it can be read: tenant and signed note.
     pub head: Vec<(String, String)>,
 }
@@ -129,6 +129,7 @@ pub fn check_beyond(
         claims: Vec::new(),
         findings: Vec::new(),
         bytes: 0,
+        operations_logged: 0,
         sealed: Sealed::default(),
         beyond,
         beyond_listed: false,
@@ -151,10 +152,12 @@ struct Checker<'a> {
     trust: &'a Trust,
     running: bool,
     ledgers: BTreeMap<String, State>,
-    /// Tenant, where the claim stands, the verified claim.
-    claims: Vec<(String, PathBuf, Checkpoint)>,
+    /// Tenant, where the claim stands, the note.
+    claims: Vec<(String, PathBuf, Vec<u8>)>,
     findings: Vec<Finding>,
     bytes: u64,
+    /// Entries of the operations ledger up to this place in the log.
+    operations_logged: u64,
     sealed: Sealed,
     beyond: Beyond<'a>,
     /// Whether all that is beyond is known.
@@ -205,9 +208,9 @@ impl Overlap {
 
 impl State {
     /// Checks a signed checkpoint that stands among the entries that it is about.
-    fn check_note(&mut self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
-        let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
-            .map_err(|error| format!("checkpoint: {error}"))?;
+    fn check_note(&mut self, note: &[u8]) -> Result<Checkpoint, String> {
+        let keys = self.check.keys().ok_or("there is no public key to check this ledger with")?;
+        let checkpoint = keys.open(note).map_err(|error| format!("checkpoint: {error}"))?;
         if !self.can_tell(checkpoint.size()) {
             return Ok(checkpoint);
         }
@@ -370,7 +373,14 @@ impl Checker<'_> {
     fn check_record(&mut self, path: &Path, offset: u64, kind: Kind, body: &[u8]) {
         match Record::parse(kind, body) {
             None => self.broken_at(path, offset, "a frame of no known form"),
-            Some(Record::Entry { tenant, entry, .. }) => self.check_entry(path, offset, tenant, entry),
+            Some(Record::Entry { tenant, entry, .. }) => {
+                self.operations_logged += u64::from(tenant == OPERATIONS);
+                self.check_entry(path, offset, tenant, entry);
+            }
+            Some(Record::Base(base)) => {
+                let operations = base.ledgers.iter().find(|ledger| ledger.tenant == OPERATIONS);
+                self.operations_logged = operations.map_or(0, |ledger| ledger.size);
+            }
             Some(_) => {}
         }
     }
@@ -391,18 +401,19 @@ impl Checker<'_> {
         let Some((digest, heads)) = notes.split_first() else {
             return self.broken_at(path, offset, "empty checkpoint");
         };
-        match self.key(OPERATIONS).cloned() {
+        let size = self.operations_logged;
+        match self.ledger(OPERATIONS).check.keys().map(|keys| keys.at(size)) {
             None => self.unsure(path, Some(OPERATIONS), "there is no public key to check file digests with"),
-            Some(key) => {
-                if let Err(what) = check_digest(digest, &key, file_no, offset, &hash) {
+            Some(keys) => {
+                if let Err(what) = check_digest(digest, &keys, file_no, offset, &hash) {
                     self.broken_at(path, offset, what);
                 }
             }
         }
         for note in heads {
             let named = Note::parse(note).ok().and_then(|note| note.text().lines().next().map(str::to_owned));
-            let owner = self.trust.keys.iter().find(|(_, key)| Some(key.name()) == named.as_deref()).cloned();
-            let Some((tenant, key)) = owner else {
+            let owner = self.trust.keys.iter().find(|(_, keys)| Some(keys.origin()) == named.as_deref());
+            let Some(tenant) = owner.map(|(tenant, _)| tenant.clone()) else {
                 self.add(
                     Verdict::Unsure,
                     None,
@@ -420,7 +431,7 @@ impl Checker<'_> {
             if state.broken {
                 continue;
             }
-            match state.check_note(note, &key) {
+            match state.check_note(note) {
                 Ok(checkpoint) => state.signed = state.signed.max(checkpoint.size()),
                 Err(what) => {
                     let seq = state.signed;
@@ -481,13 +492,13 @@ impl Checker<'_> {
         }
     }
 
-    fn key(&self, tenant: &str) -> Option<&VerifierKey> {
-        self.trust.keys.iter().find(|(name, _)| name == tenant).map(|(_, key)| key)
-    }
-
     fn ledger(&mut self, tenant: &str) -> &mut State {
+        let keys = &self.trust.keys;
         self.ledgers.entry(tenant.to_owned()).or_insert_with(|| State {
-            check: LedgerCheck::new(tenant),
+            check: LedgerCheck::new(
+                tenant,
+                keys.iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys.clone()),
+            ),
             signed: 0,
             broken: false,
             overlap: Overlap::default(),
@@ -552,13 +563,13 @@ pub fn digest_text(file_no: u64, bytes: u64, hash: &[u8; 32]) -> String {
 
 fn check_digest(
     note: &[u8],
-    key: &VerifierKey,
+    keys: &[VerifierKey],
     file_no: u64,
     offset: u64,
     hash: &[u8; 32],
 ) -> Result<(), String> {
     let note = Note::parse(note).map_err(|error| format!("file digest: {error}"))?;
-    note.verify(std::slice::from_ref(key)).map_err(|error| format!("file digest: {error}"))?;
+    note.verify(keys).map_err(|error| format!("file digest: {error}"))?;
     if note.text() == digest_text(file_no, offset, hash) {
         return Ok(());
     }

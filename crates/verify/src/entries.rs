@@ -49,7 +49,7 @@ pub(crate) fn check(
         let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
         let check = check.get_or_insert_with(|| {
             let tenant = Entry::parse(bytes).map(|entry| entry.tenant_id).unwrap_or_default();
-            let mut check = LedgerCheck::new(&tenant);
+            let mut check = LedgerCheck::new(&tenant, None);
             if let Some(checkpoint) = &signed {
                 check.await_root(checkpoint.size());
             }

@@ -218,11 +218,15 @@ fn check_signatures<F: Read + Seek>(
     let broken = |what: String| Fault::Broken(Check::Signature, what);
     let origin = &scope.ledger.origin;
     let keys = match policy {
-        Some(policy) => policy.log_keys(origin),
+        Some(policy) => {
+            let text = Note::parse(note).map_err(|error| broken(error.to_string()))?;
+            let claimed = Checkpoint::parse_body(text.text()).map_err(|error| broken(error.to_string()))?;
+            policy.log_keys(origin, claimed.size())
+        }
         None => vec![claimed_key(&archive.small("keys.txt", Check::Signature)?, origin).map_err(broken)?],
     };
     if keys.is_empty() {
-        return Err(broken(format!("the policy has no key of {origin}")));
+        return Err(broken(format!("the policy has no key of {origin} for a tree of this size")));
     }
     match Checkpoint::open(note, origin, &keys) {
         Ok(_) => {}

@@ -5,7 +5,7 @@
 //! the head. Chain and tree share the leaf hash, and both are recomputed in full, so neither can be
 //! shown without the other (compare CVE-2022-36111, where only the ends of a chain were checked).
 
-use indelible_ledger::{Chain, Checkpoint, Frontier, Hash, VerifierKey, leaf_hash};
+use indelible_ledger::{Chain, Checkpoint, Frontier, Hash, KeyHistory, Rotation, leaf_hash};
 use indelible_record::Entry;
 use indelible_record::entry::event_type;
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct LedgerCheck {
     tenant: String,
+    /// Without them, nothing is said of who signed.
+    keys: Option<KeyHistory>,
     chain: Chain,
     tree: Frontier,
     /// Roots at sizes that someone asked for beforehand.
@@ -23,10 +25,12 @@ pub struct LedgerCheck {
 }
 
 impl LedgerCheck {
-    /// A ledger of which nothing has been seen.
-    pub fn new(tenant: &str) -> Self {
+    /// A ledger of which nothing has been seen. Its keys are those that it is trusted to have had; where an entry says that
+    /// another one follows the last of them, that one is taken on.
+    pub fn new(tenant: &str, keys: Option<KeyHistory>) -> Self {
         Self {
             tenant: tenant.to_owned(),
+            keys,
             chain: Chain::new(),
             tree: Frontier::new(),
             awaited: BTreeMap::new(),
@@ -74,6 +78,7 @@ impl LedgerCheck {
             return Err("the first entry, and no other, is genesis".to_owned());
         }
         let prev: Hash = entry.prev_hash.parse().map_err(|_| "prev_hash is not a hash".to_owned())?;
+        self.check_keys(&entry)?;
         let leaf = self
             .chain
             .extend(entry.seq, prev, leaf_hash(bytes))
@@ -87,13 +92,35 @@ impl LedgerCheck {
         Ok(entry)
     }
 
-    /// Checks a signed checkpoint that claims to cover exactly the entries seen so far, or an earlier
-    /// size asked for with [`LedgerCheck::await_root`].
-    pub fn check_note(&self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
-        let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
-            .map_err(|error| format!("checkpoint: {error}"))?;
-        self.check_claim(&checkpoint)?;
-        Ok(checkpoint)
+    /// An entry says that the key changes where it does, and nowhere else.
+    fn check_keys(&mut self, entry: &Entry) -> Result<(), String> {
+        let Some(keys) = &mut self.keys else { return Ok(()) };
+        let size = entry.seq.saturating_add(1);
+        if entry.event_type != event_type::KEY_ROTATED {
+            return match keys.handover_at(size) {
+                Some(key) => Err(format!("key {} takes over here, but no entry says so", key.key_id())),
+                None => Ok(()),
+            };
+        }
+        let note = entry.detail.as_ref().and_then(|detail| detail.get("note")?.as_str());
+        let note = note.ok_or("the entry of a new key does not hold what the keys signed")?;
+        let rotation =
+            Rotation::open(note.as_bytes()).map_err(|error| format!("the change of keys: {error}"))?;
+        if rotation.size != size || keys.at(entry.seq).last() != Some(&rotation.old) {
+            return Err("the change of keys is not one of this ledger at this place".to_owned());
+        }
+        match keys.handover_at(size) {
+            Some(known) if *known == rotation.new => Ok(()),
+            Some(_) => Err("another key takes over here than the one that is known".to_owned()),
+            None => keys
+                .hand_over(rotation.new, size)
+                .map_err(|error| format!("the change of keys is not among those known: {error}")),
+        }
+    }
+
+    /// The keys that it had, as far as is known by now.
+    pub fn keys(&self) -> Option<&KeyHistory> {
+        self.keys.as_ref()
     }
 
     /// Checks a checkpoint whose signature was already checked.

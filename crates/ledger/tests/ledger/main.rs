@@ -7,5 +7,6 @@ mod page;
 mod policies;
 mod proof_files;
 mod proofs;
+mod rotations;
 mod tiles;
 mod witnesses;

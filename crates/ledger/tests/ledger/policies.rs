@@ -117,7 +117,31 @@ fn another_log_is_not_this_one() {
     let policy = policy("quorum none\n");
     let note = cosigned(&[]).to_string();
     assert!(policy.open(note.as_bytes(), "log.example/other").is_err());
-    assert!(policy.log_keys("log.example/other").is_empty());
+    assert!(policy.log_keys("log.example/other", 7).is_empty());
+}
+
+#[test]
+fn a_key_signs_only_the_sizes_that_the_policy_says() {
+    let log = log();
+    let note = cosigned(&[]).to_string();
+    for (sizes, accepted) in [
+        ("#sizes 7 7\n", true),
+        ("#sizes 0 7\n", true),
+        ("#sizes 7 -\n", true),
+        ("#sizes 0 -\n# a comment between\n", true),
+        ("#sizes: 0 6\n", true), // Some other comment.
+        ("#sizes 0 6\n", false),
+        ("#sizes 8 -\n", false),
+        ("# first\n\n#sizes\t8  9\n\n", false),
+    ] {
+        let text = format!("{sizes}log {}\nquorum none\n", log.verifier_key());
+        let policy = Policy::parse(text.as_bytes()).expect(sizes);
+        assert_eq!(policy.open(note.as_bytes(), ORIGIN).is_ok(), accepted, "{sizes}");
+    }
+    // Only the line that follows is meant.
+    let other = Ed25519Signer::from_seed("log.example/two", &[2; 32]).unwrap();
+    let text = format!("#sizes 0 6\nlog {}\nlog {}\nquorum none\n", other.verifier_key(), log.verifier_key());
+    assert!(Policy::parse(text.as_bytes()).unwrap().open(note.as_bytes(), ORIGIN).is_ok());
 }
 
 #[test]
@@ -144,6 +168,13 @@ fn what_is_no_policy_is_refused_with_its_line() {
         (format!("witness a {one}\ngroup g any a\ngroup h any a\nquorum h\n"), 3),
         (format!("witness a {one}\ngroup g any g\nquorum g\n"), 2),
         (format!("witness a {one}\ngroup g any none\nquorum g\n"), 2),
+        (format!("#sizes 1\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes 1 2 3\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes 2 1\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes 01 2\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes - 2\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes 0 1\n#sizes 2 3\nlog {log}\nquorum none\n"), 2),
+        (format!("log {log}\n#sizes 0 1\nquorum none\n"), 0),
         ("nonsense\nquorum none\n".to_owned(), 1),
         ("log x\nquorum none\n".to_owned(), 1),
         ("quorum none\r\n".to_owned(), 0),

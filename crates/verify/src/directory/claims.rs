@@ -4,7 +4,7 @@
 
 use super::Checker;
 use crate::Verdict;
-use indelible_ledger::Checkpoint;
+use indelible_ledger::{Checkpoint, Note};
 use std::path::PathBuf;
 
 impl Checker<'_> {
@@ -30,23 +30,29 @@ impl Checker<'_> {
     }
 
     fn read_claim(&mut self, tenant: &str, path: PathBuf, note: &[u8]) {
-        let Some(key) = self.key(tenant).cloned() else {
-            self.unsure(&path, Some(tenant), "there is no public key to check this ledger with");
-            return;
-        };
-        match Checkpoint::open(note, key.name(), std::slice::from_ref(&key)) {
-            Ok(checkpoint) => {
-                self.ledger(tenant).check.await_root(checkpoint.size());
-                self.claims.push((tenant.to_owned(), path, checkpoint));
-            }
-            Err(error) => self.broken(&path, Some(tenant), format!("checkpoint: {error}")),
+        if !self.trust.keys.iter().any(|(known, _)| known == tenant) {
+            return self.unsure(&path, Some(tenant), "there is no public key to check this ledger with");
         }
+        // Who may have signed it, the entries say.
+        let claimed = Note::parse(note).ok().and_then(|note| Checkpoint::parse_body(note.text()).ok());
+        if let Some(claimed) = claimed {
+            self.ledger(tenant).check.await_root(claimed.size());
+        }
+        self.claims.push((tenant.to_owned(), path, note.to_vec()));
     }
 
     /// Holds the claims against the entries that were read since.
     pub(super) fn check_claims(&mut self) {
-        for (tenant, path, checkpoint) in std::mem::take(&mut self.claims) {
+        for (tenant, path, note) in std::mem::take(&mut self.claims) {
             let state = self.ledger(&tenant);
+            let Some(opened) = state.check.keys().map(|keys| keys.open(&note)) else { continue };
+            let checkpoint = match opened {
+                Ok(checkpoint) => checkpoint,
+                Err(error) => {
+                    self.broken(&path, Some(&tenant), format!("checkpoint: {error}"));
+                    continue;
+                }
+            };
             if state.broken {
                 continue;
             }
