@@ -549,6 +549,16 @@ Examples:
 
 Hand it over on a way that the collector's host has no part in. A verifier trusts nothing else.")]
     Policy,
+    /// Let a new key sign a ledger from here on
+    #[cfg(feature = "collector")]
+    #[command(after_help = "\
+Examples:
+  indelible key rotate                    every ledger, that of operations too
+  indelible key rotate --tenant acme
+
+An entry that the old and the new key signed says so, and the first checkpoint behind it is signed by both.
+Then the old key is destroyed. Auditors and witnesses need the new policy: indelible key policy.")]
+    Rotate,
     /// Make an API key of the gateway, and print it this once
     #[cfg(feature = "gateway")]
     Create(CreateKey),

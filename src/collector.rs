@@ -186,6 +186,7 @@ pub(crate) fn failure(error: &CollectorError) -> Failure {
             shown.hint("is the directory there, readable, writable and with room? then start again: recovery reads what is there")
         }
         CollectorError::Vault(_) => shown.hint("name the key directory that belongs to these records with --keys"),
+        CollectorError::KeyKept(_) => shown.hint("indelible key show names the ledgers"),
         CollectorError::Sign(_) | CollectorError::Unfit(_) | CollectorError::Stopped(_) => shown.hint("start again: recovery reads what is there"),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
         KeyCommand::Init { name, source } => init::run(common, name, source),
         KeyCommand::Show => show(common),
         KeyCommand::Policy => policy(common),
+        #[cfg(feature = "collector")]
+        KeyCommand::Rotate => rotate::run(common),
         #[cfg(feature = "gateway")]
         KeyCommand::Create(arguments) => api_key::create(common, arguments),
         #[cfg(feature = "gateway")]
@@ -24,18 +26,23 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
 }
 
 fn show(common: &Common) -> Outcome {
-    let keys = KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?;
+    let keys = KeyStore::key_histories(&common.keys()).map_err(Failure::new)?;
     if keys.is_empty() {
         return Err(Failure::new(format!("there are no ledger keys in {}", common.keys().display()))
             .hint("a ledger's key is made when its collector first starts"));
     }
-    for (tenant, key) in
+    for (tenant, keys) in
         keys.iter().filter(|(tenant, _)| common.tenant.as_ref().is_none_or(|only| only == tenant))
     {
+        let newest = keys.newest().to_string();
         if common.json {
-            println!("{}", json!({ "tenant": tenant, "key": key.to_string() }));
+            let all: Vec<_> = keys
+                .periods()
+                .map(|(key, from, to)| json!({ "key": key.to_string(), "from": from, "to": to }))
+                .collect();
+            println!("{}", json!({ "tenant": tenant, "key": newest, "keys": all }));
         } else {
-            println!("{tenant}={key}");
+            println!("{tenant}={newest}");
         }
     }
     Ok(0)
@@ -43,15 +50,23 @@ fn show(common: &Common) -> Outcome {
 
 /// The keys as a policy that asks for no cosignature.
 fn policy(common: &Common) -> Outcome {
-    let keys = KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?;
+    let keys = KeyStore::key_histories(&common.keys()).map_err(Failure::new)?;
     let wanted: Vec<_> =
         keys.iter().filter(|(tenant, _)| common.tenant.as_ref().is_none_or(|only| only == tenant)).collect();
     if wanted.is_empty() {
         return Err(Failure::new(format!("there are no such ledger keys in {}", common.keys().display()))
             .hint("a ledger's key is made when its collector first starts"));
     }
-    for (tenant, key) in wanted {
-        println!("# the ledger of {tenant}\nlog {key}");
+    for (tenant, keys) in wanted {
+        println!("# the ledger of {tenant}");
+        for (key, from, to) in keys.periods() {
+            match to {
+                None if from == 0 => {}
+                None => println!("#sizes {from} -"),
+                Some(to) => println!("#sizes {from} {to}"),
+            }
+            println!("log {key}");
+        }
     }
     match witness_lines(common)? {
         Some(lines) => print!("{lines}"),
@@ -77,6 +92,63 @@ fn witness_lines(common: &Common) -> Result<Option<String>, Failure> {
 #[cfg(not(feature = "collector"))]
 fn witness_lines(_: &Common) -> Result<Option<String>, Failure> {
     Ok(None)
+}
+
+#[cfg(feature = "collector")]
+mod rotate {
+    use super::{Common, Failure, KeyStore, Outcome};
+    use crate::api;
+    use crate::collector::failure;
+    use crate::records::with_collector;
+    use crate::run_dir;
+    use indelible_web::rotated_to_json;
+    use serde_json::Value;
+
+    /// Through a running collector or on the directory itself; one ledger, or all.
+    pub(super) fn run(common: &Common) -> Outcome {
+        let known = KeyStore::verifier_keys(&common.keys()).map_err(Failure::new)?;
+        let ledgers: Vec<String> = match &common.tenant {
+            Some(only) => vec![only.clone()],
+            None => known.into_iter().map(|(tenant, _)| tenant).collect(),
+        };
+        if ledgers.is_empty() {
+            return Err(Failure::new(format!("there are no ledger keys in {}", common.keys().display()))
+                .hint("a ledger's key is made when its collector first starts"));
+        }
+        match run_dir::find(&common.data())? {
+            Some((address, token)) => {
+                for ledger in &ledgers {
+                    let path = format!("/v1/keys/rotate?tenant={ledger}");
+                    let body = api::post_empty(&address, &token, &common.purpose, &path)?.into_body()?;
+                    say(common, &serde_json::from_slice(&body).map_err(Failure::new)?);
+                }
+            }
+            None => with_collector(common, async |collector| {
+                for ledger in &ledgers {
+                    let rotated = collector.rotate_key(ledger, "operator").await;
+                    say(common, &rotated_to_json(ledger, &rotated.map_err(|error| failure(&error))?));
+                }
+                Ok(())
+            })?,
+        }
+        if !common.json {
+            eprintln!("give auditors and witnesses the new policy: indelible key policy");
+        }
+        Ok(0)
+    }
+
+    /// Each at once: what was changed stays changed if the next one fails.
+    fn say(common: &Common, rotated: &Value) {
+        match common.json {
+            true => println!("{rotated}"),
+            false => println!(
+                "{}={}\n  signs from size {} on; that checkpoint is signed by both keys",
+                rotated["tenant"].as_str().unwrap_or_default(),
+                rotated["key"].as_str().unwrap_or_default(),
+                rotated["size"],
+            ),
+        }
+    }
 }
 
 #[cfg(feature = "collector")]

@@ -12,6 +12,7 @@ mod bad_input;
 mod common;
 mod evidence;
 mod export;
+mod keys;
 mod kill;
 mod limits;
 mod machines;

@@ -291,7 +291,7 @@ fn a_damaged_or_missing_file_of_a_segment_is_named() {
     assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

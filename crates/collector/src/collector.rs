@@ -349,7 +349,7 @@ impl Collector {
         let actor = draft::clear_or_hashed(&mut lock(&self.vault), OPERATIONS, actor);
         let gone = || CollectorError::Stopped("it stopped before the key was changed".to_owned());
         self.send(Command::RotateKey { tenant, actor, reply }).await.map_err(|()| gone())?;
-        outcome.await.map_err(|_| gone())?.map_err(CollectorError::Unfit)
+        outcome.await.map_err(|_| gone())?.map_err(CollectorError::KeyKept)
     }
 
     /// Sequences no more: somebody showed a history that this ledger does not have.

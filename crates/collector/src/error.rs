@@ -54,6 +54,9 @@ pub enum CollectorError {
     /// What a source reported makes no entry. Nothing was written.
     #[error("makes no entry: {0}")]
     Unfit(String),
+    /// A key stays as it is. Nothing was written.
+    #[error("the key was not changed: {0}")]
+    KeyKept(String),
     /// The collector has stopped; a restart recovers.
     #[error("the collector has stopped: {0}")]
     Stopped(String),

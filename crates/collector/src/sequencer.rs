@@ -400,6 +400,7 @@ impl Sequencer {
             let note = self.sign_head(tenant, 0, Hash::EMPTY_ROOT)?;
             let notes = BTreeMap::from([(tenant.to_owned(), note)]);
             self.head.swap(&self.wal.log_id().to_string(), &notes)?;
+            lock(&self.vault).keys().set_used(tenant)?;
         }
         let key = self.signers.of(tenant)?.verifier_key().clone();
         let mut detail = serde_json::Map::new();

@@ -71,11 +71,32 @@ impl KeyStore {
             durable::make_dir(&dir).map_err(VaultError::io(&dir))?;
             let seed = Zeroizing::new(random::<32>()?);
             let signer = signer_of(&path, origin, &seed)?;
-            // The public half first: a seed without it would sign what nobody can check.
+            // First of all, that it has signed nothing yet: a key without this and without a head has lost what it signed.
+            let unused = self.unused_path(tenant);
+            durable::replace(&unused, b"", durable::MODE_SECRET).map_err(VaultError::io(&unused))?;
+            // The public half before the seed: that alone would sign what nobody can check.
             self.write_keys(tenant, &KeyHistory::new(signer.verifier_key().clone()))?;
             durable::create(&path, &*seed, durable::MODE_SECRET).map_err(VaultError::io(&path))?;
         }
         signer_of(&path, origin, &Zeroizing::new(read_secret(&path)?))
+    }
+
+    /// Whether the key of a tenant's ledger was made, and has signed nothing since.
+    pub fn is_unused(&self, tenant: &str) -> bool {
+        self.unused_path(tenant).exists()
+    }
+
+    /// What the key of a tenant's ledger signed is under the head.
+    pub fn set_used(&self, tenant: &str) -> Result<(), VaultError> {
+        let path = self.unused_path(tenant);
+        if !path.exists() {
+            return Ok(());
+        }
+        durable::remove(&path).map_err(VaultError::io(&path))
+    }
+
+    fn unused_path(&self, tenant: &str) -> PathBuf {
+        self.dir.join("ledgers").join(format!("{tenant}.unused"))
     }
 
     /// Writes the public keys of a tenant's ledger.

@@ -5,7 +5,7 @@
 //! | `POST /v1/source/frames` | a source, by its client certificate |
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
 //! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
-//! | `POST /v1/seal`, `POST /v1/anchor` | the operator |
+//! | `POST /v1/seal`, `POST /v1/anchor`, `POST /v1/keys/rotate` | the operator |
 //! | `POST /v1/sql`, `POST /v1/evidence` | the operator |
 //! | `GET /v1/records/{id}/proof` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint`, `/checkpoint.witnessed`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
@@ -20,6 +20,7 @@ mod anchor;
 mod auth;
 mod evidence;
 mod export;
+mod keys;
 mod ledger;
 mod look;
 mod proofs;
@@ -31,6 +32,7 @@ mod sql;
 
 pub use anchor::taken_to_json;
 pub use auth::OperatorToken;
+pub use keys::rotated_to_json;
 pub use look::{Asked, Look, NoAnswer};
 pub use proofs::growth_to_json;
 
@@ -105,6 +107,7 @@ pub async fn serve(
         .route("/v1/export", get(export::export))
         .route("/v1/seal", post(seal::seal))
         .route("/v1/anchor", post(anchor::take))
+        .route("/v1/keys/rotate", post(keys::rotate))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/v1/evidence", post(evidence::make).layer(DefaultBodyLimit::max(evidence::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))

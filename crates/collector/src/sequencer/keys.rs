@@ -56,6 +56,14 @@ impl Sequencer {
         let store = vault.keys();
         for (tenant, mut history) in KeyStore::key_histories(store.dir())? {
             let known = self.head.notes().contains_key(&tenant) || self.state.ledger(&tenant).is_some();
+            if self.head.notes().contains_key(&tenant) {
+                // A crash right behind its first head.
+                store.set_used(&tenant)?;
+            } else if !store.is_unused(&tenant) {
+                return Err(CollectorError::Refused(format!(
+                    "ledger {tenant} has a key that has signed, but no head: records and head were lost or taken away"
+                )));
+            }
             let signer = store.signer(&tenant, history.origin(), false);
             if let Some(next) = store.next_signer(&tenant, history.origin())? {
                 match rotated.get(&tenant).filter(|rotation| rotation.new == *next.verifier_key()) {
