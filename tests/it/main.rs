@@ -10,6 +10,7 @@ mod access;
 mod anchors;
 mod bad_input;
 mod common;
+mod drill;
 mod evidence;
 mod export;
 mod kill;

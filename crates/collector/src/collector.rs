@@ -249,6 +249,18 @@ impl Collector {
         self.record_look(event_type::EXPORT, actor, action, None, asked, detail).await
     }
 
+    /// Records what came of a drill: on which record, what was asked, why, and in `detail` the outcome.
+    pub async fn record_drill(
+        &self,
+        actor: &str,
+        event_id: &str,
+        asked: serde_json::Value,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Receipt, CollectorError> {
+        let resource = Some(("record", event_id));
+        self.record_look(event_type::DRILL, actor, "drill", resource, asked, detail).await
+    }
+
     async fn record_look(
         &self,
         event_type: &str,
