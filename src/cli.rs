@@ -16,7 +16,7 @@ mod witness;
 #[cfg(feature = "collector")]
 pub(crate) use anchor::Anchor;
 #[cfg(feature = "collector")]
-pub(crate) use drill::Drill;
+pub(crate) use drill::{Drill, DrillCommand, Tamper};
 #[cfg(feature = "collector")]
 pub(crate) use evidence::Evidence;
 #[cfg(feature = "collector")]

@@ -1,7 +1,9 @@
 //! `indelible drill`: the audit drill, through a running collector or on the directory itself.
 
+mod tamper;
+
 use crate::api;
-use crate::cli::{Common, Drill};
+use crate::cli::{Common, Drill, DrillCommand};
 use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
 use crate::records::{print, with_collector};
@@ -16,6 +18,9 @@ use std::fmt::Write as _;
 
 /// Runs the drill, and prints what came of it.
 pub(crate) fn run(common: &Common, arguments: &Drill) -> Outcome {
+    if let Some(DrillCommand::Tamper(arguments)) = &arguments.command {
+        return tamper::run(common, arguments, seed(arguments.seed)?);
+    }
     let seed = seed(arguments.seed)?;
     let report = drill(common, arguments.month, seed)?;
     let text = if common.json {

@@ -4,8 +4,11 @@ use crate::common::*;
 use crate::segments::traffic;
 use indelible_collector::drill::{self, Wish};
 use indelible_collector::{Collector, Config};
+use indelible_drill::copy::Copy;
+use indelible_drill::forge::{Forge, Keys};
+use indelible_record::Entry;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Some records in a segment, some in the log.
@@ -128,6 +131,49 @@ fn a_key_that_is_gone_without_an_erasure_fails_the_drill() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     assert_eq!((&report["failed"], &report["payload"]), (&"commitments".into(), &"unreadable".into()));
+}
+
+/// Nothing erases yet: a history is made in which somebody was erased, as if the keys had been destroyed.
+#[test]
+fn what_was_erased_is_said_to_be_and_does_not_fail_the_drill() {
+    let site = Site::new();
+    traffic(&site, 6);
+    let original = Copy { data: site.data.clone(), keys: site.keys.clone() };
+    let erased = Site::new();
+    let mut forge = Forge::begin(&original, erased.dir.path(), Keys::Real).unwrap();
+    for tenant in ["default", "operations"] {
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        indelible_collector::entries::visit(&site.data, tenant, |bytes| {
+            entries.push(bytes.to_vec());
+            true
+        })
+        .unwrap();
+        let parsed: Vec<Entry> = entries.iter().map(|bytes| Entry::parse(bytes).unwrap()).collect();
+        let subjects: BTreeSet<String> =
+            parsed.iter().filter_map(|entry| entry.subject_ref.clone()).collect();
+        // Without payloads, as where the keys are gone.
+        entries.into_iter().for_each(|bytes| forge.entry(tenant, bytes, None).unwrap());
+        forge.moved(tenant);
+        for subject in subjects {
+            let entry = Entry {
+                event_type: "erasure".to_owned(),
+                event_id: "019ab2c3-1111-7abc-8def-0123456789ab".to_owned(),
+                subject_ref: Some(subject),
+                ..parsed[0].clone()
+            };
+            forge.entry(tenant, entry.to_bytes().unwrap(), None).unwrap();
+        }
+    }
+    forge.finish().unwrap();
+    let report = erased.json(&["drill", "--json"]);
+    assert_eq!((&report["passed"], &report["payload"]), (&true.into(), &"erased".into()), "{report:#}");
+    let erasure = &erased.entries()[report["erasure"].as_u64().unwrap() as usize];
+    let record = &erased.entries()[report["record"]["seq"].as_u64().unwrap() as usize];
+    assert_eq!(
+        (&erasure["event_type"], &erasure["subject_ref"]),
+        (&"erasure".into(), &record["subject_ref"])
+    );
+    assert!(text(&erased.run(&["drill"]).stdout).contains("ERASED"));
 }
 
 #[test]

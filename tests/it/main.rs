@@ -9,6 +9,7 @@
 mod access;
 mod anchors;
 mod bad_input;
+mod cheats;
 mod common;
 mod drill;
 mod evidence;

@@ -60,6 +60,8 @@ pub struct Config {
     pub prices: Prices,
     /// When entries are sealed into segments.
     pub sealing: Sealing,
+    /// Whether they are sealed without being asked to.
+    pub seals_by_itself: bool,
     /// The bucket that segments go to, if there is one.
     pub bucket: Option<Location>,
     /// For tests alone.
@@ -75,6 +77,7 @@ impl Config {
             tenants: vec!["default".to_owned()],
             prices: Prices::default(),
             sealing: Sealing::default(),
+            seals_by_itself: true,
             bucket: None,
             faults: Faults::default(),
         }
@@ -156,6 +159,7 @@ impl Collector {
             store: store.clone(),
             vault: vault.clone(),
             sealing: config.sealing,
+            by_itself: config.seals_by_itself,
             faults: config.faults.clone(),
             sequencer: commands.clone(),
             stopping: stopping.clone(),
