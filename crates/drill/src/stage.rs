@@ -161,9 +161,8 @@ struct Looked {
 /// What is known of the copy before it is cheated on.
 fn look(collector: &Collector, wish: &Wish, draw: &mut Draw) -> Result<Looked, Trouble> {
     let mut sizes = collector.signed_sizes();
-    sizes.retain(|(tenant, _)| match &wish.tenant {
-        Some(wanted) => tenant == wanted,
-        None => tenant != OPERATIONS,
+    sizes.retain(|(tenant, _)| {
+        tenant != OPERATIONS && wish.tenant.as_ref().is_none_or(|wanted| tenant == wanted)
     });
     let longest = sizes.into_iter().max_by_key(|(_, size)| *size);
     let (tenant, size) = longest.ok_or(Trouble::NoLedger)?;

@@ -35,7 +35,7 @@ impl Here<'_> {
         }
     }
 
-    /// What becomes of an entry in the order of its ledger. `held` is what stands behind the next one.
+    /// What becomes of an entry, by how far it stands behind the one that is cheated with.
     fn become_of(&self, bytes: &[u8], offset: Option<u64>) -> Result<Vec<Vec<u8>>, Trouble> {
         Ok(match (self.cheat, offset) {
             (Cheat::Edit, Some(0)) => vec![edited(bytes)?],
@@ -52,7 +52,7 @@ impl Here<'_> {
             return Ok(());
         };
         let tenant = self.stage.tenant.clone();
-        let (path, first) = log::find(&self.stage.copy.data, &tenant, seq)?;
+        let (path, _) = log::find(&self.stage.copy.data, &tenant, seq)?;
         let mut failed = None;
         let mut held: Option<Vec<u8>> = None;
         let bytes = log::rewritten(&path, |kind, body| {
@@ -82,7 +82,10 @@ impl Here<'_> {
             }
         })?;
         failed.map_or(Ok(()), Err)?;
-        drop(first);
+        if held.is_some() {
+            self.leave_out(Who::Writer, "the two entries stand in two files of the log");
+            return Ok(());
+        }
         self.replaced(&path, &bytes, format!("entry {seq}, in the log"))
     }
 
