@@ -3,6 +3,8 @@
 #[cfg(feature = "collector")]
 mod anchor;
 #[cfg(feature = "collector")]
+mod drill;
+#[cfg(feature = "collector")]
 mod evidence;
 #[cfg(feature = "collector")]
 mod proof;
@@ -13,6 +15,8 @@ mod witness;
 
 #[cfg(feature = "collector")]
 pub(crate) use anchor::Anchor;
+#[cfg(feature = "collector")]
+pub(crate) use drill::{Drill, DrillCommand, Tamper};
 #[cfg(feature = "collector")]
 pub(crate) use evidence::Evidence;
 #[cfg(feature = "collector")]
@@ -47,6 +51,7 @@ Examples:
   indelible trace ID                               an agent run: calls, tools, results
   indelible export -o DIR                          records as files, to take away
   indelible verify                                 is it all as it was written?
+  indelible drill                                  could we answer an auditor, and how fast?
 
 Exit codes: 0 done · 1 no (unknown, broken) · 2 usage, unreadable, could not tell · 3 ambiguous ·
             4 the ledger is not what was signed · 5 storage failed while running · 6 a query went past a limit"
@@ -162,6 +167,9 @@ pub(crate) enum Command {
     /// Take the ledgers' checkpoints to places outside: timestamp authorities, syslog, directories
     #[cfg(feature = "collector")]
     Anchor(Anchor),
+    /// Answer an auditor's question that nobody asked: a past record, picked at random, rebuilt, proven and checked
+    #[cfg(feature = "collector")]
+    Drill(Drill),
     /// Cosign the checkpoints of other people's ledgers, as long as they only grow
     #[cfg(feature = "collector")]
     Witness(Witness),

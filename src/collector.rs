@@ -52,6 +52,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             min_bytes: section.seal_min_bytes,
             max_bytes: section.seal_max_bytes,
         },
+        seals_by_itself: true,
         bucket,
         faults: Faults::default(),
     };

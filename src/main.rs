@@ -15,6 +15,8 @@ mod demo;
 #[cfg(feature = "collector")]
 mod doctor;
 #[cfg(feature = "collector")]
+mod drill;
+#[cfg(feature = "collector")]
 mod evidence;
 #[cfg(feature = "collector")]
 mod export;
@@ -92,6 +94,8 @@ fn main() -> ExitCode {
         Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Evidence(ref arguments) => evidence::run(&cli.common, arguments),
+        #[cfg(feature = "collector")]
+        Command::Drill(ref arguments) => drill::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Witness(ref arguments) => witness::run(arguments),
         #[cfg(feature = "collector")]

@@ -9,7 +9,9 @@
 mod access;
 mod anchors;
 mod bad_input;
+mod cheats;
 mod common;
+mod drill;
 mod evidence;
 mod export;
 mod keys;

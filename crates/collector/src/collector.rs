@@ -60,6 +60,8 @@ pub struct Config {
     pub prices: Prices,
     /// When entries are sealed into segments.
     pub sealing: Sealing,
+    /// Whether they are sealed without being asked to.
+    pub seals_by_itself: bool,
     /// The bucket that segments go to, if there is one.
     pub bucket: Option<Location>,
     /// For tests alone.
@@ -75,6 +77,7 @@ impl Config {
             tenants: vec!["default".to_owned()],
             prices: Prices::default(),
             sealing: Sealing::default(),
+            seals_by_itself: true,
             bucket: None,
             faults: Faults::default(),
         }
@@ -156,6 +159,7 @@ impl Collector {
             store: store.clone(),
             vault: vault.clone(),
             sealing: config.sealing,
+            by_itself: config.seals_by_itself,
             faults: config.faults.clone(),
             sequencer: commands.clone(),
             stopping: stopping.clone(),
@@ -247,6 +251,18 @@ impl Collector {
         detail: serde_json::Map<String, serde_json::Value>,
     ) -> Result<Receipt, CollectorError> {
         self.record_look(event_type::EXPORT, actor, action, None, asked, detail).await
+    }
+
+    /// Records what came of a drill: on which record, what was asked, why, and in `detail` the outcome.
+    pub async fn record_drill(
+        &self,
+        actor: &str,
+        event_id: &str,
+        asked: serde_json::Value,
+        detail: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Receipt, CollectorError> {
+        let resource = Some(("record", event_id));
+        self.record_look(event_type::DRILL, actor, "drill", resource, asked, detail).await
     }
 
     async fn record_look(

@@ -15,6 +15,7 @@
 //! * `upload`: segments go to a bucket, and the oldest leave this machine
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
 //! * [`reading`]: records, sessions and agent runs as people read them
+//! * [`drill`]: an inference picked at random, put together again and checked
 //! * [`export`]: what is taken away, oldest first
 //! * [`tiles`], [`proofs`]: the tree of a ledger, and what it shows of an entry, of entries, and of an older tree
 //! * [`witnessed`]: what witnesses cosigned, and how long the ledger went on without
@@ -26,6 +27,7 @@
 pub mod checkpoint;
 pub mod data_dir;
 pub mod draft;
+pub mod drill;
 pub mod entries;
 pub mod export;
 pub mod head;

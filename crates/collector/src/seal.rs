@@ -87,6 +87,7 @@ pub(crate) struct Sealer {
     pub(crate) store: Arc<Store>,
     pub(crate) vault: Arc<Mutex<Vault>>,
     pub(crate) sealing: Sealing,
+    pub(crate) by_itself: bool,
     pub(crate) faults: Faults,
     pub(crate) sequencer: SyncSender<Command>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -101,7 +102,7 @@ impl Sealer {
                 // Whoever asked and went away asked all the same.
                 Ok(reply) => drop(reply.send(self.seal(true))),
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if Instant::now() < retry_at => {}
+                Err(RecvTimeoutError::Timeout) if !self.by_itself || Instant::now() < retry_at => {}
                 Err(RecvTimeoutError::Timeout) => match self.seal(false) {
                     Ok(_) => {}
                     // The sequencer has ended: so does everything.

@@ -557,7 +557,7 @@ impl Sequencer {
 }
 
 /// What a payload part is bound to besides its subject and month.
-pub(crate) fn part_context(tenant: &str, event_id: Uuid, origin: Origin) -> Vec<u8> {
+pub fn part_context(tenant: &str, event_id: Uuid, origin: Origin) -> Vec<u8> {
     let mut context = tenant.as_bytes().to_vec();
     context.push(0);
     context.extend_from_slice(event_id.as_bytes());

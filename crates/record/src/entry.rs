@@ -51,6 +51,8 @@ pub mod event_type {
     pub const ACCESS: &str = "access";
     /// Someone took records away.
     pub const EXPORT: &str = "export";
+    /// A record picked at random was put together again and checked, as if an auditor had asked for it.
+    pub const DRILL: &str = "drill";
     /// A checkpoint was taken to a place outside.
     pub const ANCHOR: &str = "anchor";
     /// The keys of a person's payloads were destroyed.

@@ -6,7 +6,7 @@
 //! | `GET /v1/records`, `GET /v1/records/{id}`, `GET /v1/records/{id}/raw` | the operator, by the token in `DIR/run` |
 //! | `GET /v1/sessions/{id}`, `GET /v1/traces/{id}`, `GET /v1/export` | the operator |
 //! | `POST /v1/seal`, `POST /v1/anchor`, `POST /v1/keys/rotate` | the operator |
-//! | `POST /v1/sql`, `POST /v1/evidence` | the operator |
+//! | `POST /v1/sql`, `POST /v1/evidence`, `POST /v1/drill` | the operator |
 //! | `GET /v1/records/{id}/proof` | the operator |
 //! | `GET /tenants/{tenant}/checkpoint`, `/checkpoint.witnessed`, `/consistency`, `/tile/{level}/…` | anyone: signed, or hashes |
 //! | `GET /tenants/{tenant}/tile/entries/…` | the operator |
@@ -18,6 +18,7 @@
 
 mod anchor;
 mod auth;
+mod drill;
 mod evidence;
 mod export;
 mod keys;
@@ -32,6 +33,7 @@ mod sql;
 
 pub use anchor::taken_to_json;
 pub use auth::OperatorToken;
+pub use drill::{NoDrill, drill};
 pub use keys::rotated_to_json;
 pub use look::{Asked, Look, NoAnswer};
 pub use proofs::growth_to_json;
@@ -110,6 +112,7 @@ pub async fn serve(
         .route("/v1/keys/rotate", post(keys::rotate))
         .route("/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::BODY_MAX_BYTES)))
         .route("/v1/evidence", post(evidence::make).layer(DefaultBodyLimit::max(evidence::BODY_MAX_BYTES)))
+        .route("/v1/drill", post(drill::run).layer(DefaultBodyLimit::max(drill::BODY_MAX_BYTES)))
         .route("/tenants/{tenant}/checkpoint", get(proofs::checkpoint))
         .route("/tenants/{tenant}/checkpoint.witnessed", get(proofs::witnessed))
         .route("/tenants/{tenant}/consistency", get(proofs::growth))

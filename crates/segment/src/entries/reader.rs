@@ -123,6 +123,33 @@ impl EntriesReader {
         Ok(defined.into_iter().map(|level| if level == 1 { values.next() } else { None }).collect())
     }
 
+    /// Where the payloads of a row group's entries stand, for who goes through all of them.
+    pub fn places(&self, group: usize) -> Result<Vec<Option<Place>>, ParquetError> {
+        let rows = usize::try_from(self.starts[group + 1] - self.starts[group]).unwrap_or(0);
+        let numbers = |name: &str| -> Result<Vec<Option<i64>>, ParquetError> {
+            let reader = self.file.get_row_group(group)?;
+            let mut column = int_column(&*reader, column(name))?;
+            let (mut values, mut defined) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+            column.read_records(rows, Some(&mut defined), None, &mut values)?;
+            let mut values = values.into_iter();
+            Ok(defined.into_iter().map(|level| if level == 1 { values.next() } else { None }).collect())
+        };
+        let [frames, starts, lens] =
+            [numbers("payload_frame")?, numbers("payload_at")?, numbers("payload_len")?];
+        let mut places = Vec::with_capacity(rows);
+        for (row, ((frame, at), len)) in (self.starts[group]..).zip(frames.into_iter().zip(starts).zip(lens))
+        {
+            let place = match (frame, at, len) {
+                (Some(frame), Some(at), Some(len)) => {
+                    Some(place_of(frame, at, len).ok_or_else(|| missing(row))?)
+                }
+                _ => None,
+            };
+            places.push(place);
+        }
+        Ok(places)
+    }
+
     /// The rows of each row group.
     pub fn groups(&self) -> impl DoubleEndedIterator<Item = (usize, std::ops::Range<u64>)> + '_ {
         self.starts.windows(2).map(|pair| pair[0]..pair[1]).enumerate().collect::<Vec<_>>().into_iter()
