@@ -162,7 +162,11 @@ fn routes(input: &mut Input<'_>) {
     let secret = String::from_utf8_lossy(input.line()).into_owned();
     if let Ok(credential) = Credential::new("x-api-key", &secret) {
         let other = Credential::new("x-api-key", "another secret").unwrap();
-        assert_eq!(format!("{credential:?}"), format!("{other:?}"), "what is shown of a secret depends on it");
+        assert_eq!(
+            format!("{credential:?}"),
+            format!("{other:?}"),
+            "what is shown of a secret depends on it"
+        );
     }
     let Ok(upstream) = Upstream::parse("http://127.0.0.1:1") else { return };
     let mut config = Config::new(&source_id, PathBuf::new(), upstream, ID_KEY);
