@@ -204,6 +204,11 @@ impl Overlap {
 }
 
 impl State {
+    /// Whether an entry of the log may stand in a segment, too.
+    fn has_segments(&self) -> bool {
+        !self.overlap.leaves.is_empty() || !self.unread.is_empty()
+    }
+
     /// Checks a signed checkpoint that stands among the entries that it is about.
     fn check_note(&mut self, note: &[u8], key: &VerifierKey) -> Result<Checkpoint, String> {
         let checkpoint = Checkpoint::open(note, key.name(), std::slice::from_ref(key))
