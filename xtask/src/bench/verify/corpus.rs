@@ -18,7 +18,6 @@ pub(crate) const QUICK_RECORDS: u64 = 50_000;
 /// Records in the bundle.
 const BUNDLE_RECORDS: u64 = 10_000;
 const SEED: u64 = 1;
-const ROUNDS: usize = 5;
 /// What of a data directory `verify` does not read: it may be deleted.
 const DISPOSABLE: [&str; 2] = ["cache", "run"];
 
@@ -26,7 +25,7 @@ const DISPOSABLE: [&str; 2] = ["cache", "run"];
 pub(crate) fn measure(bench: &Bench, records: u64) -> Outcome<Section> {
     let site = fill(bench, records)?;
     let hashers = Hashers::find();
-    let rounds = ROUNDS.min(bench.effort.rounds * 2 - 1);
+    let rounds = bench.effort.rounds;
     let mut section = Section::new("Verification");
     section.note(format!(
         "{} Release builds. `verify` checks every byte, leaf, chain link, root and signature; the others hash the bytes once.",
