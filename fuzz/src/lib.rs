@@ -1,5 +1,8 @@
 //! What the fuzz targets have in common: an input is a few bytes that say what to do, and bytes to do it to.
 
+pub mod bundle;
+pub mod witnessed;
+
 /// An input, from which the target takes what it needs.
 pub struct Input<'a>(pub &'a [u8]);
 

@@ -1,14 +1,16 @@
-//! Notes, checkpoints, keys, tiles, bundles and proofs: what the `ledger` crate reads, and an auditor with it.
+//! Notes, checkpoints, keys, tiles, bundles and proofs, policies and what witnesses are sent and answer: what the
+//! `ledger` crate reads, and an auditor with it.
 //!
 //! Holds: each of them has one spelling, so what is read is written back byte for byte; a proof that was made
-//! verifies, and with one bit changed, in proof, leaf, root or place, it does not.
+//! verifies, and with one bit changed, in proof, leaf, root or place, it does not; a line is a witness's only if that
+//! witness made it over this checkpoint, and more witnesses never make less of a quorum.
 
 #![no_main]
 
 use indelible_fuzz::Input;
+use indelible_fuzz::witnessed::{self, flipped, node};
 use indelible_ledger::*;
 use libfuzzer_sys::fuzz_target;
-use std::convert::Infallible;
 use std::sync::LazyLock;
 
 /// Most leaves of a tree that proofs are made of.
@@ -19,7 +21,7 @@ static SIGNER: LazyLock<Ed25519Signer> =
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
-    match input.byte() % 8 {
+    match input.byte() % 18 {
         0 => note(input.rest()),
         1 => signed(input.rest()),
         2 => text(input.rest()),
@@ -27,7 +29,17 @@ fuzz_target!(|data: &[u8]| {
         4 => tile(&mut input),
         5 => inclusion(&mut input),
         6 => consistency(&mut input),
-        _ => any_proof(&mut input),
+        7 => any_proof(&mut input),
+        8 => witnessed::policy(input.rest()),
+        9 => witnessed::quorum(&mut input),
+        10 => witnessed::proof_file(input.rest()),
+        11 => witnessed::made_proof_file(&mut leaves(&mut input), &mut input),
+        12 => witnessed::request(input.rest()),
+        13 => witnessed::made_request(&leaves(&mut input), &mut input),
+        14 => witnessed::answer(input.rest()),
+        15 => witnessed::cosigned(&mut input),
+        16 => entries(&mut input),
+        _ => any_entries(&mut input),
     }
 });
 
@@ -114,13 +126,6 @@ fn leaves(input: &mut Input<'_>) -> Vec<Hash> {
     (0..count).map(|at| leaf_hash(&[salt, at as u8])).collect()
 }
 
-fn node(leaves: &[Hash]) -> impl FnMut(u8, u64) -> Result<Hash, Infallible> {
-    |level, index| {
-        let from = (index << level) as usize;
-        Ok(root_of(&leaves[from..from + (1 << level)]))
-    }
-}
-
 fn inclusion(input: &mut Input<'_>) {
     let leaves = leaves(input);
     let (size, root) = (leaves.len() as u64, root_of(&leaves));
@@ -175,9 +180,56 @@ fn any_proof(input: &mut Input<'_>) {
     }
 }
 
-fn flipped(Hash(mut bytes): Hash, at: u16) -> Hash {
-    bytes[usize::from(at / 8) % Hash::BYTES] ^= 1 << (at % 8);
-    Hash(bytes)
+/// Many entries of a tree at once lead to its root; others, fewer or more do not.
+fn entries(input: &mut Input<'_>) {
+    let leaves = leaves(input);
+    let (size, root) = (leaves.len() as u64, root_of(&leaves));
+    let mask = u128::from(input.number()) << (input.byte() % 64) | u128::from(input.number());
+    let chosen: Vec<u64> = (0..size).filter(|index| mask >> index & 1 == 1).collect();
+    let made = prove_entries(&chosen, size, node(&leaves));
+    let Some(first) = chosen.first() else { return assert!(made.is_err()) };
+    let proof = made.unwrap();
+    let mut with_leaves: Vec<(u64, Hash)> =
+        chosen.iter().map(|index| (*index, leaves[*index as usize])).collect();
+    assert_eq!(root_from_entries(&proof, &with_leaves, size), Ok(root));
+    if chosen.len() == 1 {
+        let mut one = prove_inclusion(*first, size, node(&leaves)).unwrap();
+        one.sort();
+        let mut sorted = proof.clone();
+        sorted.sort();
+        assert_eq!(sorted, one);
+    }
+    let (at, flip) = (usize::from(input.byte()) % chosen.len(), input.number());
+    if let Some(changed) = change(proof.clone(), input) {
+        assert_ne!(root_from_entries(&changed, &with_leaves, size), Ok(root));
+    }
+    let leaf = with_leaves[at].1;
+    with_leaves[at].1 = flipped(leaf, flip);
+    assert_ne!(root_from_entries(&proof, &with_leaves, size), Ok(root));
+    with_leaves.remove(at);
+    assert_ne!(root_from_entries(&proof, &with_leaves, size), Ok(root));
+}
+
+/// Numbers and hashes that nobody made, in a tree of any size.
+fn any_entries(input: &mut Input<'_>) {
+    let size = u64::from(input.number()) << (input.byte() % 64) | u64::from(input.byte());
+    let mut entries = Vec::new();
+    for _ in 0..input.byte() % 32 {
+        let index = u64::from(input.number()) << (input.byte() % 64) | u64::from(input.byte());
+        entries.push((index, Hash([input.byte(); Hash::BYTES])));
+    }
+    if input.byte() % 2 == 0 {
+        entries.sort();
+    }
+    let (chunks, _) = input.rest().as_chunks::<{ Hash::BYTES }>();
+    let proof: Vec<Hash> = chunks.iter().copied().map(Hash).collect();
+    let ascending = entries.is_sorted_by(|(one, _), (other, _)| one < other);
+    let within = entries.iter().all(|(index, _)| *index < size);
+    match root_from_entries(&proof, &entries, size) {
+        Ok(_) => assert!(ascending && within && !entries.is_empty()),
+        Err(ProofError::Length) => assert!(ascending && within),
+        Err(_) => assert!(!ascending || !within || entries.is_empty()),
+    }
 }
 
 /// A proof with one hash changed, missing or too many; `None` where it has none to change.

@@ -121,12 +121,23 @@ impl FromStr for Hash {
 }
 
 fn nibble(digit: u8) -> Result<u8, HashError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(HashError),
+    match VALUES[usize::from(digit)] {
+        NO_DIGIT => Err(HashError),
+        value => Ok(value),
     }
 }
+
+const NO_DIGIT: u8 = 0xff;
+/// What each byte is worth as a digit: verifying reads a hash of each entry.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,10 @@
 //! integers within ±(2⁵³−1), strings, booleans, arrays and objects, and leaves out what is absent.
 //! RFC 8785 §3.2.3 sorts members by UTF-16 code units, §3.2.2.2 says which characters are escaped.
 
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use std::io;
 
 /// Largest integer that every JSON implementation reads exactly: 2⁵³−1.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -43,44 +46,53 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotCanonical> {
     Ok(value)
 }
 
-/// Looks for numbers and nulls that canonical JSON does not have, in bytes that are JSON. Whoever also writes the same value
-/// canonically and gets the same bytes has read canonical JSON, without having made a [`Value`] of it.
-pub(crate) fn check_literals(bytes: &[u8]) -> Result<(), NotCanonical> {
-    let mut rest = bytes;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        match first {
-            b'"' => rest = behind_string(behind),
-            b'n' => return Err(NotCanonical::Null),
-            b'-' | b'0'..=b'9' => {
-                let more = behind
-                    .iter()
-                    .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-                let (digits, behind) = behind.split_at(more.count());
-                let number = || format!("{}{}", char::from(*first), String::from_utf8_lossy(digits));
-                let value = number().parse::<i64>();
-                let fits = *first == b'-' && digits == b"0";
-                if fits || !value.is_ok_and(|value| value.unsigned_abs() <= INTEGER_MAX) {
-                    return Err(NotCanonical::Number(number()));
-                }
-                rest = behind;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+/// Whether serde writes `value` as exactly these bytes, with no literal that canonical JSON does not have. For a type whose
+/// members are declared in canonical order, that is whether the bytes are its canonical ones; nothing is kept of what is
+/// written, and no [`Value`] is made.
+pub fn is_written_as(value: &impl Serialize, bytes: &[u8]) -> bool {
+    let mut serializer = Serializer::with_formatter(Rest(bytes), Narrowed);
+    value.serialize(&mut serializer).is_ok() && serializer.into_inner().0.is_empty()
 }
 
-/// What follows a string, whose first quotation mark is behind us.
-fn behind_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-        let escaped = rest.get(at) == Some(&b'\\');
-        rest = rest.get(at + 1 + usize::from(escaped)..).unwrap_or_default();
-        if !escaped {
-            return rest;
-        }
+/// What has to be written next.
+struct Rest<'a>(&'a [u8]);
+
+impl io::Write for Rest<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
     }
-    &[]
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes what serde_json writes, but for literals that an entry does not hold.
+struct Narrowed;
+
+impl Formatter for Narrowed {
+    fn write_null<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+
+    fn write_u64<W: ?Sized + io::Write>(&mut self, out: &mut W, number: u64) -> io::Result<()> {
+        if number > INTEGER_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        CompactFormatter.write_u64(out, number)
+    }
+
+    fn write_i64<W: ?Sized + io::Write>(&mut self, out: &mut W, number: i64) -> io::Result<()> {
+        if number.unsigned_abs() > INTEGER_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        CompactFormatter.write_i64(out, number)
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, _: &mut W, _: f64) -> io::Result<()> {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
@@ -173,32 +185,36 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             let _ = parse(&bytes);
-            let _ = check_literals(&bytes);
         }
 
         #[test]
-        fn what_is_written_has_no_other_literals(value in value()) {
-            prop_assert_eq!(check_literals(&to_vec(&value).unwrap()), Ok(()));
+        fn a_value_is_written_as_its_bytes_and_as_no_others(value in value(), at: prop::sample::Index) {
+            let mut bytes = serde_json::to_vec(&value).unwrap();
+            prop_assert!(is_written_as(&value, &bytes));
+            prop_assert!(!is_written_as(&value, &bytes[..bytes.len() - 1]));
+            prop_assert!(!is_written_as(&value, &[&bytes[..], b" "].concat()));
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1;
+            prop_assert!(!is_written_as(&value, &bytes));
         }
     }
 
     #[test]
-    fn literals_that_canonical_json_does_not_have_are_found() {
+    fn literals_that_canonical_json_does_not_have_are_never_written_right() {
         for bad in [
             "null",
             "[1,null]",
-            "1.0",
-            "-0",
-            "1e5",
+            "1.5",
             "[9007199254740992]",
             "{\"a\":-9007199254740992}",
-            "18446744073709551616",
+            "18446744073709551615",
         ] {
-            assert!(check_literals(bad.as_bytes()).is_err(), "{bad}");
+            let value: Value = serde_json::from_str(bad).unwrap();
+            assert!(!is_written_as(&value, bad.as_bytes()), "{bad}");
         }
-        for good in ["\"null\"", "\"\\\"1.5\"", "[\"\\\\\",0,-1,9007199254740991]", "{\"n\":true}", "\"open"]
-        {
-            assert_eq!(check_literals(good.as_bytes()), Ok(()), "{good}");
+        for good in ["\"null\"", "[0,-1,9007199254740991,-9007199254740991]", "{\"n\":true}"] {
+            let value: Value = serde_json::from_str(good).unwrap();
+            assert!(is_written_as(&value, good.as_bytes()), "{good}");
         }
     }
 

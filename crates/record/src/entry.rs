@@ -294,7 +294,7 @@ impl Entry {
         let mut bytes = serde_json::to_vec(self).map_err(shape)?;
         // Names in maps stand in the order of their UTF-8 here, and RFC 8785 wants that of their UTF-16, which is
         // another only beyond U+FFFF.
-        if bytes.iter().any(|byte| *byte >= BEYOND_BMP) {
+        if has_beyond_bmp(&bytes) {
             bytes = canonical::to_vec(&serde_json::to_value(self).map_err(shape)?)?;
         }
         if bytes.len() > ENTRY_MAX_BYTES {
@@ -308,14 +308,22 @@ impl Entry {
         if bytes.len() > ENTRY_MAX_BYTES {
             return Err(NotAnEntry::TooLarge(bytes.len()));
         }
-        match serde_json::from_slice::<Self>(bytes) {
-            // serde takes a struct from a list of its members as well, and what is empty for what is absent; and what it
-            // writes is canonical but for such literals. What is written back the same has one spelling, and this is it.
-            Ok(entry) if entry.v == VERSION && entry.to_bytes()? == bytes => {
-                canonical::check_literals(bytes)?;
-                Ok(entry)
-            }
-            read => Err(Self::why_not(bytes, read.err())),
+        // Text is looked at once as a whole, and not string by string.
+        match std::str::from_utf8(bytes).map(serde_json::from_str::<Self>) {
+            // serde takes a struct from a list of its members as well, and what is empty for what is absent. What is written
+            // back the same has one spelling, and this is it.
+            Ok(Ok(entry)) if entry.v == VERSION && entry.is_spelled(bytes) => Ok(entry),
+            Ok(read) => Err(Self::why_not(bytes, read.err())),
+            Err(_) => Err(Self::why_not(bytes, None)),
+        }
+    }
+
+    /// Whether these are its canonical bytes.
+    fn is_spelled(&self, bytes: &[u8]) -> bool {
+        if has_beyond_bmp(bytes) {
+            self.to_bytes().is_ok_and(|written| written == bytes)
+        } else {
+            canonical::is_written_as(self, bytes)
         }
     }
 
@@ -332,6 +340,11 @@ impl Entry {
             ),
         }
     }
+}
+
+/// Whether there is a character beyond U+FFFF in a text.
+fn has_beyond_bmp(text: &[u8]) -> bool {
+    !text.is_ascii() && text.iter().any(|byte| *byte >= BEYOND_BMP)
 }
 
 #[cfg(test)]
@@ -427,6 +440,28 @@ mod tests {
             let other = text.replacen(from, to, 1);
             assert_ne!(other, text, "{from}");
             assert!(Entry::parse(other.as_bytes()).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn literals_that_entries_do_not_hold_are_refused_with_the_reason() {
+        let is_number =
+            |error: &NotAnEntry| matches!(error, NotAnEntry::NotCanonical(NotCanonical::Number(_)));
+        // Beyond U+FFFF as well: such entries are written in another way.
+        for beside in ["x", "\u{1f980}"] {
+            let detail = serde_json::from_str(&format!(r#"{{"a":["{beside}","here"]}}"#)).unwrap();
+            let entry = Entry { detail: Some(detail), v: VERSION, ..Entry::default() };
+            let text = String::from_utf8(entry.to_bytes().unwrap()).unwrap();
+            let with = |from: &str, to: &str| Entry::parse(text.replacen(from, to, 1).as_bytes());
+            assert_eq!(with("\"here\"", "null"), Err(NotAnEntry::NotCanonical(NotCanonical::Null)));
+            for number in ["1.5", "1.0", "-0", "1e5", "9007199254740992", "-9007199254740992"] {
+                assert!(with("\"here\"", number).is_err_and(|error| is_number(&error)), "{number}");
+            }
+            for seq in ["9007199254740992", "18446744073709551615"] {
+                let seq = format!("\"seq\":{seq}");
+                assert!(with("\"seq\":0", &seq).is_err_and(|error| is_number(&error)), "{seq}");
+            }
+            assert!(with("\"here\"", "-9007199254740991").is_ok());
         }
     }
 

@@ -207,6 +207,11 @@ impl Overlap {
 }
 
 impl State {
+    /// Whether an entry of the log may stand in a segment, too.
+    fn has_segments(&self) -> bool {
+        !self.overlap.leaves.is_empty() || !self.unread.is_empty()
+    }
+
     /// Checks a signed checkpoint that stands among the entries that it is about.
     fn check_note(&mut self, note: &[u8]) -> Result<Checkpoint, String> {
         let keys = self.check.keys().ok_or("there is no public key to check this ledger with")?;

@@ -9,6 +9,8 @@ use indelible_verify::ledger::LedgerCheck;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
+const READ_BYTES: usize = 1 << 18;
+
 /// `Err` is for what could not be read; what is wrong with the entries is a verdict.
 pub(crate) fn check(
     file: &str,
@@ -32,7 +34,7 @@ pub(crate) fn check(
         }
     };
     let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
-    let mut lines = BufReader::new(file);
+    let mut lines = BufReader::with_capacity(READ_BYTES, file);
     let mut check: Option<LedgerCheck> = None;
     let mut line = Vec::new();
     for number in 1u64.. {

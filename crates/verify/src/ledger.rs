@@ -88,7 +88,7 @@ impl LedgerCheck {
             *slot = Some(self.tree.root());
         }
         self.first_timestamp.get_or_insert_with(|| entry.timestamp.clone());
-        self.last_timestamp = Some(entry.timestamp.clone());
+        self.last_timestamp.get_or_insert_default().clone_from(&entry.timestamp);
         Ok(entry)
     }
 

@@ -118,9 +118,43 @@ impl Site {
 
     /// Seals everything that is recorded, through the collector if it runs.
     pub(crate) fn seal(&self) -> Outcome<()> {
+        process::output("indelible seal", self.over_data("seal").arg("--json")).map(drop)
+    }
+
+    /// Writes the exact bytes of all entries to a file, one a line.
+    pub(crate) fn export_entries(&self, to: &Path) -> Outcome<()> {
+        let out = std::fs::File::create(to).map_err(|error| format!("{}: {error}", to.display()))?;
+        let mut command = self.over_data("list");
+        let status = command.args(["--entries", "--tenant", TENANT]).stdout(out).status();
+        let status = status.map_err(|error| format!("cannot run indelible list: {error}"))?;
+        if status.success() { Ok(()) } else { Err(format!("indelible list ended with {status}")) }
+    }
+
+    /// Makes an evidence bundle of the entries with these numbers, payloads and all.
+    pub(crate) fn make_bundle(&self, entries: std::ops::Range<u64>, to: &Path) -> Outcome<()> {
+        let range = format!("{}..{}", entries.start, entries.end);
+        let mut command = self.over_data("evidence");
+        command.args(["--tenant", TENANT, "--purpose", "bench", "--range", &range, "--output"]).arg(to);
+        process::output("indelible evidence", &mut command).map(drop)
+    }
+
+    /// The newest signed tree head, as a file.
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.data().join("ledgers").join(TENANT).join("checkpoint")
+    }
+
+    /// The public key of the ledger.
+    pub(crate) fn verifier_key(&self) -> Outcome<String> {
+        let path = self.keys().join("ledgers").join(format!("{TENANT}.vkey"));
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// A subcommand over its directories.
+    fn over_data(&self, subcommand: &str) -> Command {
         let mut command = self.command(&[]);
-        command.args(["seal", "--json", "--data"]).arg(self.data()).arg("--keys").arg(self.keys());
-        process::output("indelible seal", &mut command).map(drop)
+        command.arg(subcommand).arg("--data").arg(self.data()).arg("--keys").arg(self.keys());
+        command
     }
 
     fn keys(&self) -> PathBuf {

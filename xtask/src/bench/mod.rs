@@ -3,7 +3,7 @@
 //! * `gateway`: requests a second, latency, CPU and memory against no proxy at all and against other proxies
 //! * `collector`: events a second against PostgreSQL with a hash-chain trigger, and against a bare loop
 //! * `store`: segments against DuckDB, ClickHouse and PostgreSQL, on a corpus of its own; measured apart
-//! * `verify`: `indelible verify` against `openssl dgst` over the same bytes
+//! * `verify`: full verification against programs that hash the same bytes; of a corpus of its own, measured apart
 //! * `peers`, `indelible`: what it is measured beside, and our own servers, as processes
 //! * `machine`, `process`, `report`: what was measured on, with, and how it is said
 //!
@@ -30,14 +30,15 @@ use std::time::{Duration, Instant};
 pub(crate) type Outcome<T> = Result<T, String>;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [gateway|collector|verify|all] [--quick|--short] [--write]
-       cargo xtask bench store [--records N] [--quick] [--write]
+usage: cargo xtask bench [gateway|collector|all] [--quick|--short] [--write]
+       cargo xtask bench store|verify [--records N] [--quick] [--write]
        cargo xtask bench peers
 
   peers     install Envoy, LiteLLM and Aegis with pip, each into an environment under target/bench-peers; and DuckDB
             and chdb into one
   store     not part of all. DuckDB and chdb are installed if they are not there
-  --records how many records the store is filled with (1000000)
+  verify    not part of all, which verifies its own logs: entries, their directory and an evidence bundle
+  --records how many records the store is filled with, or are verified (1000000)
   --short   fewer and shorter rounds, in nine minutes
   --quick   one short round of everything, in four minutes; for trying the bench, not for numbers
   --write   also put the tables into docs/benchmarks.md
@@ -49,10 +50,11 @@ The measured files lie in the system's temporary directory (TMPDIR): have it on 
 enum Part {
     Gateway,
     Collector,
-    Verify,
     All,
     /// The store, on this many records.
     Store(u64),
+    /// Verification of this many records.
+    Verify(u64),
     /// Nothing: only to install what it is measured beside.
     Peers,
 }
@@ -64,6 +66,7 @@ pub(crate) struct Bench {
     /// The release binaries.
     indelible: PathBuf,
     standin: PathBuf,
+    verifier: PathBuf,
     /// Private, removed at the end.
     dir: TempDir,
     effort: Effort,
@@ -148,14 +151,15 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     if let Part::Store(records) = part {
         report.sections.extend(store::measure(&bench, records)?);
     }
-    if matches!(part, Part::Collector | Part::Verify | Part::All) {
-        let (section, site) = collector::measure(&bench, part != Part::Verify)?;
-        if part != Part::Verify {
-            report.sections.push(section);
-        }
+    if let Part::Verify(records) = part {
+        report.sections.push(verify::measure_corpus(&bench, records)?);
+    }
+    if matches!(part, Part::Collector | Part::All) {
+        let (section, site) = collector::measure(&bench)?;
+        report.sections.push(section);
         sites.push(site);
     }
-    if matches!(part, Part::Verify | Part::All) {
+    if part == Part::All {
         report.sections.push(verify::measure(&bench, &sites)?);
     }
     let command =
@@ -165,7 +169,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     report.sections.insert(0, machine.section(bench.dir(), &command, seconds)?);
     println!("{}", report.to_markdown());
     if write {
-        let marks = if matches!(part, Part::Store(_)) { report::STORE_MARKS } else { report::MARKS };
+        let marks = match part {
+            Part::Store(_) => report::STORE_MARKS,
+            Part::Verify(_) => report::VERIFY_MARKS,
+            _ => report::MARKS,
+        };
         report.write(&bench.root.join("docs/benchmarks.md"), marks)?;
     }
     Ok(())
@@ -185,7 +193,7 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
             "store" => part = Part::Store(0),
             "gateway" => part = Part::Gateway,
             "collector" => part = Part::Collector,
-            "verify" => part = Part::Verify,
+            "verify" => part = Part::Verify(0),
             "all" => part = Part::All,
             "peers" => part = Part::Peers,
             "--quick" => (effort, quick) = (QUICK, true),
@@ -199,7 +207,10 @@ fn parse(args: &[String]) -> Outcome<Option<(Part, Effort, bool)>> {
         (Part::Store(_), records) => {
             Part::Store(records.unwrap_or(if quick { store::QUICK_RECORDS } else { store::RECORDS }))
         }
-        (_, Some(_)) => return Err(format!("--records is for the store\n\n{USAGE}")),
+        (Part::Verify(_), records) => {
+            Part::Verify(records.unwrap_or(if quick { verify::QUICK_RECORDS } else { verify::RECORDS }))
+        }
+        (_, Some(_)) => return Err(format!("--records is for store and verify\n\n{USAGE}")),
         (other, None) => other,
     };
     if quick && write {
@@ -214,7 +225,8 @@ impl Bench {
         let root = workspace()?;
         say("building the release binaries (minutes, the first time)");
         let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", "indelible", "-p", "indelible-standin"])
+            .args(["build", "--release", "--quiet"])
+            .args(["-p", "indelible", "-p", "indelible-standin", "-p", "indelible-verify"])
             .args(["--no-default-features", "--features"])
             .arg(if sql { "indelible/demo,indelible/sql" } else { "indelible/demo" })
             .current_dir(&root)
@@ -232,6 +244,7 @@ impl Bench {
         Ok(Self {
             indelible: binary("indelible")?,
             standin: binary("indelible-standin")?,
+            verifier: binary("indelible-verify")?,
             root,
             dir: TempDir::make()?,
             effort,

@@ -4,11 +4,13 @@ use super::Outcome;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// What stands between these in `docs/benchmarks.md` is replaced by `--write`: of the gateway, the collector and
-/// `verify`, and of the store, which is measured apart.
+/// What stands between these in `docs/benchmarks.md` is replaced by `--write`: of the gateway and the collector, and of
+/// the store and of verification, which are measured apart.
 pub(crate) const MARKS: [&str; 2] = ["<!-- cargo xtask bench: begin -->", "<!-- cargo xtask bench: end -->"];
 pub(crate) const STORE_MARKS: [&str; 2] =
     ["<!-- cargo xtask bench store: begin -->", "<!-- cargo xtask bench store: end -->"];
+pub(crate) const VERIFY_MARKS: [&str; 2] =
+    ["<!-- cargo xtask bench verify: begin -->", "<!-- cargo xtask bench verify: end -->"];
 
 /// Everything that one run found.
 #[derive(Default)]

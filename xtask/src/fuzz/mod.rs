@@ -2,10 +2,12 @@
 //! repository. See docs/fuzzing.md.
 //!
 //! * `seeds`: what a target begins with
+//! * `bundles`: the same for evidence bundles
 //!
 //! CPU time is what is counted, because a minute on a busy machine says little. What a run has found out stays
 //! in `target/fuzz/corpus`, so that the next one goes on from there.
 
+mod bundles;
 mod seeds;
 
 use crate::machine;
@@ -17,10 +19,11 @@ use std::process::{Command, Stdio};
 /// A target: a file in `fuzz/targets`, and what makes its seeds.
 type Target = (&'static str, seeds::Make);
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 12] = [
     ("codings", seeds::codings),
     ("config", seeds::config),
     ("dialects", seeds::dialects),
+    ("evidence", bundles::evidence),
     ("headers", seeds::headers),
     ("ledger", seeds::ledger),
     ("prices", seeds::prices),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// Seeds by name, or why there are none.
 pub(crate) type Make = fn() -> Result<Vec<(String, Vec<u8>)>, String>;
-type Seeds = Result<Vec<(String, Vec<u8>)>, String>;
+pub(super) type Seeds = Result<Vec<(String, Vec<u8>)>, String>;
 
 /// Longer bodies teach a fuzzer little and cost it much.
 const SEED_MAX_BYTES: usize = 8 << 10;
@@ -55,9 +55,31 @@ pub(crate) fn ledger() -> Seeds {
         seeds.add(&[2], line.rsplit(' ').next().unwrap_or_default().as_bytes());
     }
     seeds.add(&[3, 0, 3], b"\x00\x03one\x00\x00\x00\x05three");
-    for what in 4..8 {
+    for what in [4, 5, 6, 7, 11, 13, 15, 16, 17] {
         seeds.add(&[what], &[6; 120]);
     }
+    seeds.add(&[15, 0, 3, 0, 6, 0, 9, 0, 0, 0, 0, 0x6a, 0xb1, 0x3b, 0x80], b"log.example/fuzz\n7\nAAAA\n");
+    // Bytes beyond ASCII stand for keys of logs and, from C0 on, of witnesses.
+    let policies: [&[u8]; 4] = [
+        b"log \x80\nquorum none\n",
+        b"# whom to trust\nlog \x84 https://log.example/\nwitness w \xc0 https://w.example/\nquorum w\n",
+        b"log \x84\nwitness a \xc0\nwitness b \xc1\nwitness c \xc2\ngroup g 2 a b c\nquorum g\n",
+        b"log \x84\nlog \x85\nwitness a \xc0\nwitness b\t\xc1\n\ngroup g any a\ngroup h all g b\nquorum h\n",
+    ];
+    for policy in policies {
+        seeds.add(&[9, 0, 3, 0, 4, 0, 9], policy);
+    }
+    let (vkey, checkpoint) = (page.block("vkey"), page.block("checkpoint-7"));
+    seeds.add(&[8], format!("log {}\nquorum none\n", vkey.trim_end()).as_bytes());
+    let inclusion = page.block("inclusion-5-of-7");
+    for extra in ["", "extra ZW50cnk=\n"] {
+        let proof = format!("c2sp.org/tlog-proof@v1\n{extra}index 5\n{inclusion}\n{checkpoint}");
+        seeds.add(&[10], proof.as_bytes());
+    }
+    let request = format!("old 3\n{}\n{checkpoint}", page.block("consistency-3-to-7"));
+    seeds.add(&[12], request.as_bytes());
+    let (_, lines) = checkpoint.split_once("\n\n").unwrap_or_default();
+    seeds.add(&[14], lines.as_bytes());
     Ok(seeds.0)
 }
 
@@ -305,14 +327,14 @@ fn endpoint(method: &str, target: &str) -> u8 {
 }
 
 /// Seeds, each with a name of its own.
-struct Numbered(Vec<(String, Vec<u8>)>);
+pub(super) struct Numbered(pub(super) Vec<(String, Vec<u8>)>);
 
 impl Numbered {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
-    fn add(&mut self, what: &[u8], bytes: &[u8]) {
+    pub(super) fn add(&mut self, what: &[u8], bytes: &[u8]) {
         if bytes.len() <= SEED_MAX_BYTES {
             self.0.push((format!("seed-{:04}", self.0.len()), [what, bytes].concat()));
         }
@@ -389,7 +411,7 @@ impl Exchange {
     }
 }
 
-fn read(path: PathBuf) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: PathBuf) -> Result<Vec<u8>, String> {
     fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -268,8 +268,12 @@ impl<'a> Checker<'a> {
         if state.broken {
             return;
         }
-        let seq = serde_json::from_slice::<Numbered>(bytes).map_or(u64::MAX, |entry| entry.seq);
         let size = state.check.size();
+        // Without segments there is nothing to compare it with.
+        let seq = match state.has_segments() {
+            true => serde_json::from_slice::<Numbered>(bytes).map_or(u64::MAX, |entry| entry.seq),
+            false => size,
+        };
         if seq < size {
             if !state.is_unread(seq) && state.overlap.leaf(seq) != Some(leaf_hash(bytes)) {
                 let what = "an entry of this number stands in a segment, and is another".to_owned();

@@ -14,6 +14,8 @@ const BYTES_MAX: u64 = u32::MAX as u64;
 /// Version 2.0, UTF-8 names, stored, midnight, 1 January 1980: what stands between signature and checksum.
 const FIXED: [u8; 10] = [20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0];
 const READ_BYTES: usize = 1 << 16;
+/// What is read at once: members are small, and mostly read one after the other.
+const WINDOW_BYTES: usize = 1 << 16;
 
 /// A file in the archive.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub(super) struct Member {
 
 /// An archive whose form was checked.
 pub(super) struct Archive<F> {
-    file: F,
+    file: Window<F>,
     members: Vec<Member>,
     places: BTreeMap<String, usize>,
 }
@@ -39,11 +41,12 @@ impl<F: Read + Seek> Archive<F> {
     pub(super) fn open(mut file: F) -> Result<Self, Fault> {
         let broken = |what: &str| Fault::broken(Check::Zip, what);
         let length = file.seek(SeekFrom::End(0))?;
+        let mut file = Window { file, start: 0, bytes: Vec::new() };
         if !(END_BYTES..=BYTES_MAX).contains(&length) {
             return Err(broken("not a bundle: too short, or too long"));
         }
         let mut end = [0; END_BYTES as usize];
-        read_at(&mut file, length - END_BYTES, &mut end)?;
+        file.read_exact_at(length - END_BYTES, &mut end)?;
         let [count, again] = [u16_at(&end, 8), u16_at(&end, 10)];
         let (size, start) = (u64::from(u32_at(&end, 12)), u64::from(u32_at(&end, 16)));
         let plain = end[..8] == *b"PK\x05\x06\0\0\0\0" && end[20..] == [0, 0];
@@ -80,7 +83,7 @@ impl<F: Read + Seek> Archive<F> {
         let Some(member) = self.members.get(number) else { return Ok(()) };
         let mut expected = local_header(member);
         let mut found = vec![0; expected.len()];
-        read_at(&mut self.file, member.start - expected.len() as u64, &mut found)?;
+        self.file.read_exact_at(member.start - expected.len() as u64, &mut found)?;
         expected.truncate(found.len());
         if found == expected {
             return Ok(());
@@ -133,7 +136,7 @@ impl<F: Read + Seek> Archive<F> {
         let at = at.min(member.size);
         let mut bytes = vec![0; max.min(member.size - at) as usize];
         let start = member.start + at;
-        read_at(&mut self.file, start, &mut bytes)?;
+        self.file.read_exact_at(start, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -196,14 +199,40 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
-fn read_at(file: &mut (impl Read + Seek), at: u64, bytes: &mut [u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(at))?;
-    file.read_exact(bytes)
+/// The file, with what was read of it last.
+struct Window<F> {
+    file: F,
+    /// Where `bytes` stand.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<F: Read + Seek> Window<F> {
+    /// As many of the bytes from `at` on as there are at once; none at the end of the file.
+    fn read_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        if into.len() >= WINDOW_BYTES {
+            self.file.seek(SeekFrom::Start(at))?;
+            return self.file.read(into);
+        }
+        if !(self.start..self.start + self.bytes.len() as u64).contains(&at) {
+            self.bytes.clear();
+            self.file.seek(SeekFrom::Start(at))?;
+            self.start = at;
+            self.file.by_ref().take(WINDOW_BYTES as u64).read_to_end(&mut self.bytes)?;
+        }
+        let mut rest = self.bytes.get((at - self.start) as usize..).unwrap_or_default();
+        rest.read(into)
+    }
+
+    fn read_exact_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        let end = at + into.len() as u64;
+        At { file: self, at, end }.read_exact(into)
+    }
 }
 
 /// A stretch of the file.
 struct At<'a, F> {
-    file: &'a mut F,
+    file: &'a mut Window<F>,
     at: u64,
     end: u64,
 }
@@ -212,8 +241,7 @@ impl<F: Read + Seek> Read for At<'_, F> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let wanted = (self.end - self.at).min(bytes.len() as u64) as usize;
         let Some(bytes) = bytes.get_mut(..wanted).filter(|bytes| !bytes.is_empty()) else { return Ok(0) };
-        self.file.seek(SeekFrom::Start(self.at))?;
-        let read = self.file.read(bytes)?;
+        let read = self.file.read_at(self.at, bytes)?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

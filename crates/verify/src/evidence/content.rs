@@ -114,7 +114,16 @@ struct Custody {
     _what: String,
 }
 
-/// A line of `openings.jsonl`.
+/// What of an entry that was checked before concerns its payload.
+#[derive(Debug, Deserialize)]
+struct Opened {
+    input: Option<Side>,
+    output: Option<Side>,
+    seq: u64,
+    subject_ref: Option<String>,
+}
+
+/// A line of `openings.jsonl`. Members stand in canonical order, here and in [`File`].
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Opening {
@@ -268,14 +277,13 @@ impl Contents {
         let mut openings = Lines::of("openings.jsonl", Check::Payload);
         let mut files = 0;
         while let Some(line) = entries.next(archive, ENTRY_MAX_BYTES)? {
-            let entry: Entry = serde_json::from_slice(&line).map_err(|error| broken(error.to_string()))?;
+            let entry: Opened = serde_json::from_slice(&line).map_err(|error| broken(error.to_string()))?;
             if entry.input.is_none() && entry.output.is_none() {
                 continue;
             }
             let line = openings.next(archive, LINE_MAX_BYTES)?;
             let line = line.ok_or_else(|| broken(format!("entry {} has no opening", entry.seq)))?;
-            let opening: Opening =
-                of_canonical(&line).map_err(|what| broken(format!("openings.jsonl: {what}")))?;
+            let opening = Opening::parse(&line).map_err(|what| broken(format!("openings.jsonl: {what}")))?;
             if opening.seq != entry.seq {
                 return Err(broken(format!(
                     "an opening of entry {} where that of {} must stand",
@@ -297,7 +305,7 @@ impl Contents {
     fn check_opening<F: Read + Seek>(
         &mut self,
         archive: &mut Archive<F>,
-        entry: &Entry,
+        entry: &Opened,
         opening: &Opening,
     ) -> Result<u64, Fault> {
         let broken = |what: String| Fault::Broken(Check::Payload, format!("entry {}: {what}", entry.seq));
@@ -372,6 +380,14 @@ impl Contents {
 }
 
 impl Opening {
+    fn parse(line: &[u8]) -> Result<Self, String> {
+        match serde_json::from_slice(line) {
+            Ok(opening) if canonical::is_written_as(&opening, line) => Ok(opening),
+            // Says what is wrong.
+            _ => of_canonical(line),
+        }
+    }
+
     fn has_files(&self) -> bool {
         self.input.is_some() || self.output.is_some()
     }
@@ -401,7 +417,7 @@ fn check_side<F: Read + Seek>(
     }
     let mut hash = Sha256::new_with_prefix(salt);
     let mut stream = archive.stream(name)?;
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = vec![0; READ_BYTES.min(side.bytes as usize)];
     loop {
         let read = stream.read(&mut buffer)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };

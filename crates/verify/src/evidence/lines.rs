@@ -2,7 +2,7 @@
 
 use super::archive::Archive;
 use super::{Check, Fault};
-use std::io::{Read, Seek};
+use std::io::{BufRead as _, Read, Seek};
 
 const READ_BYTES: u64 = 1 << 16;
 
@@ -28,30 +28,23 @@ impl Lines {
         max: usize,
     ) -> Result<Option<Vec<u8>>, Fault> {
         let broken = |what: &str| Fault::broken(self.check, format!("{}: {what}", self.name));
-        let mut searched = self.used;
+        let mut line = Vec::new();
         loop {
-            let rest = self.buffer.get(searched..).unwrap_or_default();
-            if let Some(end) = rest.iter().position(|byte| *byte == b'\n').map(|at| searched + at) {
-                let line = self.buffer.get(self.used..end).unwrap_or_default().to_vec();
-                self.used = end + 1;
-                return if line.len() > max {
-                    Err(broken("a line that is too long"))
-                } else {
-                    Ok(Some(line))
-                };
-            }
-            let pending = self.buffer.len() - self.used;
-            if pending > max {
+            let mut rest = self.buffer.get(self.used..).unwrap_or_default();
+            self.used += rest.read_until(b'\n', &mut line)?;
+            let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+            if line.len() > max {
                 return Err(broken("a line that is too long"));
             }
-            self.buffer.drain(..self.used);
-            (self.used, searched) = (0, pending);
-            let more = archive.read(self.name, self.at, READ_BYTES)?;
-            if more.is_empty() {
-                return if pending == 0 { Ok(None) } else { Err(broken("it does not end in a line")) };
+            if is_whole {
+                return Ok(Some(line));
             }
-            self.at += more.len() as u64;
-            self.buffer.extend_from_slice(&more);
+            self.buffer = archive.read(self.name, self.at, READ_BYTES)?;
+            self.used = 0;
+            self.at += self.buffer.len() as u64;
+            if self.buffer.is_empty() {
+                return if line.is_empty() { Ok(None) } else { Err(broken("it does not end in a line")) };
+            }
         }
     }
 }

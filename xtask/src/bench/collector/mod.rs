@@ -28,14 +28,14 @@ const EVENT_BYTES: usize = 2 * BODY_BYTES;
 /// The bare loop reserves space as the log does.
 const ALLOCATE_STEP_BYTES: u64 = 16 << 20;
 
-/// Measures, and hands over the collector's directory. Without `peers`, one round that only fills it.
-pub(crate) fn measure(bench: &Bench, peers: bool) -> Outcome<(Section, Site)> {
+/// Measures, and hands over the collector's directory.
+pub(crate) fn measure(bench: &Bench) -> Outcome<(Section, Site)> {
     let events = bench.effort.events;
     let site = Site::create(bench, "collector")?;
     let collector = site.start_collector(&[])?;
-    let mut postgres = if peers { Postgres::start(bench, AUDIT_SCHEMA)? } else { None };
+    let mut postgres = Postgres::start(bench, AUDIT_SCHEMA)?;
     let (mut ours, mut inserted, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..if peers { bench.effort.rounds } else { 1 } {
+    for round in 0..bench.effort.rounds {
         if round > 0 && !bench.has_time(bench.effort.until) {
             break;
         }
@@ -43,9 +43,7 @@ pub(crate) fn measure(bench: &Bench, peers: bool) -> Outcome<(Section, Site)> {
         let made = Events { round, count: events, request_bytes: BODY_BYTES, response_bytes: BODY_BYTES };
         let batches = events::fill_spool(&site, &bench.dir().join(format!("events-{round}")), &made)?;
         let taken = events::ship(&site, &collector, &batches)?;
-        if peers {
-            bare.push(bare_loop(bench.dir(), &made, taken.batches)?);
-        }
+        bare.push(bare_loop(bench.dir(), &made, taken.batches)?);
         ours.push(taken);
         if let Some(postgres) = &postgres {
             inserted.push(postgres.insert(&rows(&made))?);
@@ -73,9 +71,7 @@ pub(crate) fn measure(bench: &Bench, peers: bool) -> Outcome<(Section, Site)> {
     }
     section.tables.push(table(&ours, events, &inserted, &bare));
     section.goals = goals(&ours, events, &inserted, &bare, rss);
-    if peers {
-        ingest::measure(bench, &mut section)?;
-    }
+    ingest::measure(bench, &mut section)?;
     Ok((section, site))
 }
 

@@ -71,7 +71,7 @@ pub(super) fn measure(site: &Site, collector: &Process, records: u64) -> Outcome
 }
 
 /// Ships calls to the running collector, as a gateway does.
-pub(super) fn post(site: &Site, calls: impl Iterator<Item = Call> + Send + 'static) -> Outcome<Counts> {
+pub(crate) fn post(site: &Site, calls: impl Iterator<Item = Call> + Send + 'static) -> Outcome<Counts> {
     let link = link(site)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;

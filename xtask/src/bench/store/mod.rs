@@ -18,6 +18,8 @@ mod startup;
 mod storage;
 mod watch;
 
+pub(crate) use ingest::post;
+
 use super::indelible::{Site, stop_collector};
 use super::report::Section;
 use super::{Bench, Outcome};
