@@ -74,7 +74,7 @@ pub enum NoBundle {
     /// Nothing has this id.
     #[error("no record has the event id or request id {0:?}")]
     Unknown(String),
-    /// The record is of another tenant's ledger than the others.
+    /// Nothing of this ledger has this id; something of another has.
     #[error("the record {0:?} stands in another ledger: a bundle is of one")]
     OtherLedger(String),
     /// The selection is empty, or larger than a bundle.
@@ -353,17 +353,16 @@ fn check_count(count: usize) -> Result<(), NoBundle> {
     }
 }
 
-/// Numbers of the records that ids name, ascending, each once.
+/// Numbers of the records of the ledger that ids name, ascending, each once. Ledgers may use the same request ids.
 fn numbers_of(collector: &Collector, tenant: &str, ids: &[String]) -> Result<Vec<u64>, NoBundle> {
     let mut numbers = Vec::new();
     for id in ids {
-        let query = Query { id: Some(id.clone()), ..Query::default() };
-        let found = collector.list(&query, RECORDS_MAX)?;
+        let query = |tenant| Query { id: Some(id.clone()), tenant, ..Query::default() };
+        let found = collector.list(&query(Some(tenant.to_owned())), RECORDS_MAX)?;
         if found.is_empty() {
-            return Err(NoBundle::Unknown(id.clone()));
-        }
-        if found.iter().any(|one| one.entry.tenant_id != tenant) {
-            return Err(NoBundle::OtherLedger(id.clone()));
+            let elsewhere = !collector.list(&query(None), 1)?.is_empty();
+            let id = id.clone();
+            return Err(if elsewhere { NoBundle::OtherLedger(id) } else { NoBundle::Unknown(id) });
         }
         numbers.extend(found.iter().map(|one| one.entry.seq));
     }
