@@ -93,14 +93,14 @@ fn in_words(found: &Shown) -> String {
     ));
     say(match found.range {
         Some((from, to)) => format!(
-            "completeness  complete from entry {from} to {}, up to size {} as of {}; {} gaps are stated in it",
+            "completeness  complete from entry {from} to {}, up to size {} as of {} by the collector's clock; {} gaps are stated in it",
             to - 1,
             found.size,
             brief(&found.as_of),
             found.gaps
         ),
         None => format!(
-            "completeness  not shown: that nothing else was found is the producer's claim (size {} as of {})",
+            "completeness  not shown: that nothing else was found is the producer's claim (size {} as of {} by the collector's clock)",
             found.size,
             brief(&found.as_of)
         ),
