@@ -154,7 +154,10 @@ fn save(common: &Common, dir: &Path) -> Outcome {
             write(format!("{}.pem", entry.seq), indelible_report::pem(&chain).as_bytes())?;
         }
     }
-    println!("{} anchors in {}", entries.len(), dir.display());
+    match common.json {
+        true => println!("{}", json!({ "dir": dir, "saved": entries.len() })),
+        false => println!("{} anchors in {}", entries.len(), dir.display()),
+    }
     Ok(0)
 }
 

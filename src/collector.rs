@@ -14,6 +14,7 @@ use indelible_anchor::witnesses::Witnesses;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
+use indelible_ledger::Policy;
 use indelible_net::server;
 use indelible_net::tls::{self, Identity};
 use indelible_query::Limits;
@@ -40,8 +41,11 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let data = common.data.clone().or(file.data).unwrap_or_else(|| common.data());
     let keys = common.keys.clone().or(file.keys);
     let bucket = store::location(&section)?;
-    let outside =
-        Outside { witnesses: witnesses::configured(&section)?, anchors: anchors::configured(&section)? };
+    let outside = Outside {
+        policy: section.witness_policy.as_deref().map(witnesses::policy).transpose()?,
+        witnesses: witnesses::configured(&section)?,
+        anchors: anchors::configured(&section)?,
+    };
     let config = Config {
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
@@ -95,6 +99,8 @@ pub(crate) struct Running {
 /// Parties outside that what was signed goes to.
 #[derive(Default)]
 pub(crate) struct Outside {
+    /// The policy that names the witnesses.
+    pub(crate) policy: Option<Policy>,
     pub(crate) witnesses: Option<Witnesses>,
     pub(crate) anchors: Option<Arc<Anchors>>,
 }
@@ -110,7 +116,7 @@ impl Running {
         outside: Outside,
     ) -> Result<Self, Failure> {
         let data = config.data.clone();
-        let Outside { witnesses, anchors } = outside;
+        let Outside { policy, witnesses, anchors } = outside;
         if let Some(witnesses) = &witnesses {
             witnesses::check(witnesses, &config).await?;
         }
@@ -135,7 +141,8 @@ impl Running {
                 // A dropped sender means the same.
                 let _ = stop.await;
             };
-            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, anchors, stop)
+            let outside = indelible_web::Outside { anchors, witnesses: policy };
+            indelible_web::serve(listener, tls, for_web, OperatorToken::new(&token), limits, outside, stop)
                 .await;
         });
         tracing::info!(url, data = %data.display(), "collector is ready");

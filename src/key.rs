@@ -48,36 +48,46 @@ fn show(common: &Common) -> Outcome {
     Ok(0)
 }
 
-/// The keys as a policy that asks for no cosignature.
 fn policy(common: &Common) -> Outcome {
-    let keys = KeyStore::key_histories(&common.keys()).map_err(Failure::new)?;
-    let wanted: Vec<_> =
-        keys.iter().filter(|(tenant, _)| common.tenant.as_ref().is_none_or(|only| only == tenant)).collect();
-    if wanted.is_empty() {
-        return Err(Failure::new(format!("there are no such ledger keys in {}", common.keys().display()))
-            .hint("a ledger's key is made when its collector first starts"));
-    }
-    for (tenant, keys) in wanted {
-        println!("# the ledger of {tenant}");
-        for (key, from, to) in keys.periods() {
-            match to {
-                None if from == 0 => {}
-                None => println!("#sizes {from} -"),
-                Some(to) => println!("#sizes {from} {to}"),
-            }
-            println!("log {key}");
-        }
-    }
-    match witness_lines(common)? {
-        Some(lines) => print!("{lines}"),
-        None => println!("quorum none"),
+    let witnesses = witness_lines(common)?;
+    let text = log_lines(common)? + witnesses.as_deref().unwrap_or(NO_WITNESSES);
+    match common.json {
+        true => println!("{}", json!({ "policy": text })),
+        false => print!("{text}"),
     }
     Ok(0)
 }
 
+/// The last line of a policy that asks for no cosignature.
+pub(crate) const NO_WITNESSES: &str = "quorum none\n";
+
+/// The lines of a policy that name the ledgers' keys.
+pub(crate) fn log_lines(common: &Common) -> Result<String, Failure> {
+    let keys = KeyStore::key_histories(&common.keys()).map_err(Failure::new)?;
+    let mut lines = String::new();
+    for (tenant, keys) in keys {
+        if common.tenant.as_ref().is_some_and(|only| *only != tenant) {
+            continue;
+        }
+        lines.push_str(&format!("# the ledger of {tenant}\n"));
+        for (key, from, to) in keys.periods() {
+            if (from, to) != (0, None) {
+                let to = to.map_or("-".to_owned(), |to| to.to_string());
+                lines.push_str(&format!("#sizes {from} {to}\n"));
+            }
+            lines.push_str(&format!("log {key}\n"));
+        }
+    }
+    if lines.is_empty() {
+        return Err(Failure::new(format!("there are no such ledger keys in {}", common.keys().display()))
+            .hint("a ledger's key is made when its collector first starts"));
+    }
+    Ok(lines)
+}
+
 /// What the collector's policy says of witnesses, if its configuration names one.
 #[cfg(feature = "collector")]
-fn witness_lines(common: &Common) -> Result<Option<String>, Failure> {
+pub(crate) fn witness_lines(common: &Common) -> Result<Option<String>, Failure> {
     if common.config.is_none() && !std::path::Path::new(crate::config::DEFAULT_PATH).exists() {
         return Ok(None);
     }
@@ -85,12 +95,13 @@ fn witness_lines(common: &Common) -> Result<Option<String>, Failure> {
     let Some(path) = section.and_then(|section| section.witness_policy) else { return Ok(None) };
     crate::witnesses::policy(&path)?;
     let text = std::fs::read_to_string(&path).map_err(Failure::new)?;
-    let others = text.lines().filter(|line| line.split_whitespace().next() != Some("log"));
+    let of_log = |line: &&str| matches!(line.split_whitespace().next(), Some("log" | "#sizes"));
+    let others = text.lines().filter(|line| !of_log(line));
     Ok(Some(others.fold(String::new(), |text, line| text + line + "\n")))
 }
 
 #[cfg(not(feature = "collector"))]
-fn witness_lines(_: &Common) -> Result<Option<String>, Failure> {
+pub(crate) fn witness_lines(_: &Common) -> Result<Option<String>, Failure> {
     Ok(None)
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Proof {
     /// Checks a proof, offline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "grew_from"])]
     pub(crate) check: Option<PathBuf>,
-    /// Whom to trust: C2SP tlog-policy. Without it only the proof itself is checked
-    #[arg(long, value_name = "FILE", requires = "check")]
+    /// Whom to trust: C2SP tlog-policy. Without it --check checks the proof alone, and --grew-from goes by the key directory
+    #[arg(long, value_name = "FILE", conflicts_with = "id")]
     pub(crate) policy: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A program of others, ended with the test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -26,7 +26,7 @@ fn listens(what: &str, address: SocketAddr) {
 }
 
 /// A timestamp authority: OpenSSL behind HTTP.
-fn authority(dir: &Path) -> (Running, SocketAddr) {
+pub fn authority(dir: &Path) -> (Running, SocketAddr) {
     let address = free_address();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/tsa.py");
     let child = Command::new("python3")

@@ -1,6 +1,7 @@
 //! What an auditor is handed holds, by each of the ways to check it, and nothing that was altered does.
 
 use crate::common::*;
+use crate::kill::TwoMachines;
 use indelible_ledger::Policy;
 use indelible_verify::evidence::{Check, Fault, Shown, check};
 use serde_json::Value;
@@ -101,6 +102,9 @@ fn a_bundle_holds_however_it_was_asked_for() {
     let range = made.bundle("range.zip", &["--range", "0..7"]);
     let shown = made.holds(&range);
     assert_eq!((shown.counts.entries, shown.range), (7, Some((0, 7))));
+    // As of the last entry that the checkpoint covers, and not of when the bundle was made.
+    let last = usize::try_from(shown.size).unwrap() - 1;
+    assert_eq!(shown.as_of, made.site.entries_of("default")[last]["timestamp"]);
     let withheld = made.bundle("withheld.zip", &[&made.ids[0], "--withhold"]);
     let shown = made.holds(&withheld);
     assert_eq!((shown.counts.disclosed, shown.counts.withheld), (0, 1));
@@ -130,6 +134,58 @@ fn a_bundle_holds_however_it_was_asked_for() {
     check(std::fs::File::open(&path).unwrap(), None).unwrap();
 }
 
+/// Clients choose request ids: two tenants may choose the same.
+#[test]
+fn a_record_is_bundled_by_a_request_id_that_another_tenant_used_too() {
+    let model = ModelServer::start();
+    let other = format!(
+        "tenant = \"acme\"\n[[gateway.routes]]\nname = \"other\"\npath = \"/other\"\ntenant = \"blue\"\nupstream = \"{}\"",
+        model.url
+    );
+    let machines = TwoMachines::with(&model.url, "", &other);
+    let config = std::fs::read_to_string(&machines.config).unwrap();
+    let tenants = "[collector]\ntenants = [\"acme\", \"blue\"]";
+    std::fs::write(&machines.config, config.replace("[collector]", tenants)).unwrap();
+    let (collector, gateway) = (machines.start_collector(), machines.start_gateway());
+    let ask = |path: &str, id: &str| {
+        let body = br#"{"model":"m-1","messages":[{"role":"user","content":"Hello"}]}"#;
+        post(gateway.listen, path, &[("X-Request-Id", id)], body).event_id().to_owned()
+    };
+    let acme = ask("/v1/chat/completions", "req-42");
+    let blue = ask("/other/v1/chat/completions", "req-42");
+    ask("/other/v1/chat/completions", "req-43");
+    gateway.wait_shipped();
+    for (tenant, size) in [("acme", 2), ("blue", 3)] {
+        let checkpoint = machines.site.data.join("ledgers").join(tenant).join("checkpoint");
+        let signed = || std::fs::read_to_string(&checkpoint).ok()?.lines().nth(1)?.parse::<u64>().ok();
+        wait_until("signed", || signed().is_some_and(|signed| signed >= size));
+    }
+    let bundle = |id: &str, tenant: &str| {
+        let path = machines.site.dir.path().join(format!("{id}-{tenant}.zip"));
+        let output = machines.site.run(&["evidence", id, "--tenant", tenant, "-o", path.to_str().unwrap()]);
+        (output, path)
+    };
+    let all_as_expected = || {
+        for (tenant, event_id) in [("acme", &acme), ("blue", &blue)] {
+            let (output, path) = bundle("req-42", tenant);
+            assert!(output.status.success(), "{tenant}: {}", text(&output.stderr));
+            let entries = member(&std::fs::read(&path).unwrap(), "entries.jsonl");
+            assert!(text(&entries).contains(event_id.as_str()), "{tenant}: {}", text(&entries));
+            let shown = check(std::fs::File::open(&path).unwrap(), None).unwrap();
+            assert_eq!((shown.tenant.as_str(), shown.counts.entries), (tenant, 1));
+            std::fs::remove_file(path).unwrap();
+        }
+        let (output, _) = bundle("req-43", "acme");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("stands in another ledger"), "{}", text(&output.stderr));
+        let (output, _) = bundle("req-44", "acme");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    };
+    all_as_expected();
+    drop((collector, gateway));
+    all_as_expected();
+}
+
 #[test]
 fn what_cannot_be_made_leaves_nothing_behind() {
     let made = recorded();
@@ -137,12 +193,15 @@ fn what_cannot_be_made_leaves_nothing_behind() {
     for (arguments, code) in [
         (&["no-such-record"][..], 1),
         (&["--range", "0..4000"], 1),
+        (&["--range", "0..4000", "--json"], 1),
         (&["--range", "7..7"], 6),
         (&["--range", "x"], 2),
         (&[], 2),
     ] {
         let output = made.site.run(&[&["evidence", "-o", path.to_str().unwrap()], arguments].concat());
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+        let beyond = arguments.contains(&"0..4000");
+        assert_eq!(text(&output.stderr).contains("end the range at"), beyond, "{}", text(&output.stderr));
         let left: Vec<_> = files_below(made.site.dir.path())
             .into_iter()
             .filter(|file| text(file.as_os_str().as_encoded_bytes()).contains("none.zip"))
@@ -183,16 +242,18 @@ fn a_bit_that_changed_anywhere_is_found() {
 #[test]
 fn the_manual_way_comes_to_the_same() {
     let made = recorded();
+    // A policy for several ledgers, this one not the first.
+    let logs = |tenant| text(&made.site.run(&["key", "policy", "--tenant", tenant]).stdout);
+    let policy = logs("operations").replace("quorum none\n", "") + &logs("default");
     let by_hand = |bundle: &Path| -> Output {
         let dir = tempfile::tempdir().unwrap();
         let zip = std::fs::read(bundle).unwrap();
         let readme = String::from_utf8(member(&zip, "README.md")).unwrap();
         let script = readme.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
-        // Files that the auditor has stand beside the directory, which has the bundle's alone.
-        let script = script.replace("BUNDLE.zip", bundle.to_str().unwrap());
-        let script = script.replace("auditor.policy", made.policy_path().to_str().unwrap());
+        std::fs::write(dir.path().join("BUNDLE.zip"), zip).unwrap();
+        std::fs::write(dir.path().join("auditor.policy"), &policy).unwrap();
         Command::new("bash")
-            .args(["-e", "-o", "pipefail", "-c", &script])
+            .args(["-e", "-o", "pipefail", "-c", script])
             .current_dir(dir.path())
             .output()
             .unwrap()

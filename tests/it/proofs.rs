@@ -116,6 +116,52 @@ fn a_record_has_a_proof_that_others_can_check() {
     forged.hashes[0].0[0] ^= 1;
     std::fs::write(&proof, forged.to_string()).unwrap();
     assert_eq!(check(&policy).0, 1);
+    // An entry that has another number, what is no entry, and none at all; text for the terminal is escaped.
+    let signer = Ed25519Signer::from_seed("indelible/\u{9b}x", &[3; 32]).unwrap();
+    let forged = |extra: &[u8], index: u64| {
+        let leaves = [indelible_ledger::leaf_hash(b"0"), indelible_ledger::leaf_hash(extra)];
+        let root = indelible_ledger::root_of(&leaves);
+        let note = Checkpoint::new("indelible/\u{9b}x", 2, root).unwrap().sign(&signer).unwrap();
+        let file = ProofFile {
+            extra: Some(extra.to_vec()),
+            index,
+            hashes: vec![leaves[0]],
+            checkpoint: indelible_ledger::Note::parse(note.as_bytes()).unwrap(),
+        };
+        std::fs::write(&proof, file.to_string()).unwrap();
+        let output = site.run(&["proof", "--check", proof.to_str().unwrap()]);
+        let said = text(&output.stdout);
+        assert!(!said.chars().any(|c| c != '\n' && c.is_control()), "{said:?}");
+        (output.status.code().unwrap(), said)
+    };
+    let entry = |seq: u64| {
+        let entry = indelible_record::Entry {
+            seq,
+            prev_hash: Hash::ZERO.to_string(),
+            event_id: "one\u{1b}[2J".to_owned(),
+            event_type: "llm_request".to_owned(),
+            tenant_id: "acme\u{202e}\nshown: entry 7".to_owned(),
+            timestamp: "then".to_owned(),
+            v: indelible_record::entry::VERSION,
+            ..indelible_record::Entry::default()
+        };
+        entry.to_bytes().unwrap()
+    };
+    let (code, said) = forged(&entry(1), 1);
+    assert!(code == 0 && said.contains("tenant acme\\u{202e}\\u{a}shown: entry 7\n"), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+    let (code, said) = forged(&entry(5), 1);
+    assert!(
+        code == 1 && said.contains("NOT SHOWN: the proof is of number 1, and the entry says 5"),
+        "{said}"
+    );
+    let (code, said) = forged(b"\x1b[2J\x1b[Hshown: entry 0 is one of the first 1", 1);
+    assert!(code == 1 && said.contains("NOT SHOWN: what comes with the proof is no entry"), "{said}");
+    // For programs.
+    let said = site.json(&["proof", &ids[2], "--json"]);
+    assert!(ProofFile::parse(said["proof"].as_str().unwrap().as_bytes()).is_ok(), "{said}");
+    let said = site.json(&["key", "policy", "--json"]);
+    assert_eq!(said["policy"].as_str().unwrap().as_bytes(), std::fs::read(&policy).unwrap());
     // The same from the directory itself, and of what does not exist.
     drop(up);
     assert!(ProofFile::parse(&site.run(&["proof", &ids[2]]).stdout).is_ok());
@@ -154,4 +200,26 @@ fn a_ledger_shows_that_it_grew_from_an_older_checkpoint() {
     assert_eq!(grew(&ahead).status.code(), Some(1));
     drop(up);
     assert_eq!(grew(&old).status.code(), Some(0));
+    // Whose checkpoint it is, is asked of the policy, or of the key directory; where neither knows, that is said.
+    let grew_under = |more: &[&str]| {
+        let output = site.run(&[&["proof", "--grew-from", old.to_str().unwrap()], more].concat());
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    let (code, said) = grew_under(&[]);
+    assert!(code == 0 && said.starts_with("shown: ") && said.contains(lines[0]), "{said}");
+    let policy = site.dir.path().join("auditor.policy");
+    let under = ["--policy", policy.to_str().unwrap()];
+    std::fs::write(&policy, site.run(&["key", "policy"]).stdout).unwrap();
+    let (code, said) = grew_under(&under);
+    assert!(code == 0 && said.starts_with("shown: "), "{said}");
+    let stranger = Ed25519Signer::from_seed(lines[0], &[3; 32]).unwrap();
+    std::fs::write(&policy, format!("log {}\nquorum none\n", stranger.verifier_key())).unwrap();
+    let (code, said) = grew_under(&under);
+    assert!(code == 1 && said.starts_with("NOT SHOWN: the earlier checkpoint"), "{said}");
+    // The old tree under a stranger's signature: the proof alone would show it.
+    let old_tree =
+        Checkpoint::parse_body(indelible_ledger::Note::parse(note.as_bytes()).unwrap().text()).unwrap();
+    std::fs::write(&old, old_tree.sign(&stranger).unwrap()).unwrap();
+    let (code, said) = grew_under(&[]);
+    assert!(code == 1 && said.starts_with("NOT SHOWN: the earlier checkpoint"), "{said}");
 }

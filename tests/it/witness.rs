@@ -130,6 +130,57 @@ fn a_quorum_cosigns_what_was_signed_and_an_auditor_sees_when() {
 }
 
 #[test]
+fn a_timestamp_taken_while_the_witness_was_away_spoils_no_bundle() {
+    let all = Witnessed::new();
+    let (_authority, authority) = crate::anchors::authority(&all.path("tsa"));
+    let config = std::fs::read_to_string(&all.machines.config).unwrap();
+    let anchor = "[[collector.anchors]]\nname = \"tsa\"\nkind = \"rfc3161\"\ninterval_s = 100000";
+    std::fs::write(&all.machines.config, format!("{config}\n{anchor}\nto = \"http://{authority}/\"\n"))
+        .unwrap();
+    let (collector, gateway) = (all.machines.start_collector(), all.machines.start_gateway());
+    let ids = all.ask(&gateway, 3);
+    all.wait_for("checkpoint", 4);
+    let anchored = || {
+        let output = all.site().run(&["anchor"]);
+        assert!(output.status.success(), "{}", text(&output.stdout));
+    };
+    let bundle = |name: &str, more: &[&str]| {
+        let path = all.path(name);
+        let arguments = [&["evidence", &ids[1], "-o", path.to_str().unwrap(), "--json"], more].concat();
+        let output = all.site().run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let warned = text(&output.stderr).contains("warning: no quorum of the witnesses");
+        assert_eq!(said["warning"].is_string(), warned, "{said} {}", text(&output.stderr));
+        (evidence::check(std::fs::File::open(&path).unwrap(), Some(&all.policy())), warned)
+    };
+    let unwitnessed = |made: (Result<evidence::Shown, evidence::Fault>, bool)| {
+        let (checked, warned) = made;
+        assert!(warned, "{checked:?}");
+        assert!(matches!(checked, Err(evidence::Fault::Broken(evidence::Check::Quorum, _))), "{checked:?}");
+    };
+    anchored();
+    // Nobody has cosigned yet: it is made, and said.
+    unwitnessed(bundle("early.zip", &[]));
+    let witness = all.start_witness();
+    all.wait_for("checkpoint.witnessed", 4);
+    // Of the newest witnessed checkpoint, though the one with a timestamp covers the record as well.
+    let (shown, warned) = bundle("witnessed.zip", &[]);
+    let shown = shown.unwrap();
+    assert!(!warned && shown.cosigned.is_some() && shown.tokens.is_empty(), "{shown:?}");
+    // With a timestamp over a checkpoint that was cosigned, of that.
+    anchored();
+    let (shown, warned) = bundle("stamped.zip", &[]);
+    let shown = shown.unwrap();
+    assert!(!warned && shown.cosigned.is_some() && shown.tokens.len() == 1, "{shown:?}");
+    // The same from the directory itself.
+    drop((witness, collector, gateway));
+    let (shown, warned) = bundle("stopped.zip", &["--config", &all.machines.config]);
+    let shown = shown.unwrap();
+    assert!(!warned && shown.cosigned.is_some() && shown.tokens.len() == 1, "{shown:?}");
+}
+
+#[test]
 fn a_witness_that_is_away_stops_nothing_and_catches_up() {
     let all = Witnessed::new();
     let (collector, gateway) = (all.machines.start_collector(), all.machines.start_gateway());

@@ -108,6 +108,14 @@ impl Collector {
         entries_under(numbers, signed, &tree)?.ok_or_else(|| not_led(tenant).into())
     }
 
+    /// The exact bytes of the last entry that a signed checkpoint covers. Blocks.
+    pub fn last_entry(&self, tenant: &str, signed: &Signed) -> Result<Vec<u8>, NoProof> {
+        let size = signed.checkpoint.size();
+        let view = self.view();
+        let tree = Tree::new(self.tiles(), &view, tenant, size);
+        Ok(entries_of(&tree, size.saturating_sub(1)..size, size)?.pop().unwrap_or_default())
+    }
+
     /// The proof that the newest signed tree begins with the one of `old_size` entries. Blocks.
     pub fn prove_growth(&self, tenant: &str, old_size: u64) -> Result<Consistency, NoProof> {
         self.prove_twice(tenant, u64::MAX, |signed, tree| {

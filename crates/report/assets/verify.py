@@ -894,6 +894,8 @@ def check_proof(bundle, entries, checkpoint):
             decoded = b""
         if len(decoded) != 32:
             raise Broken("proof", "proof.txt has a line that is no hash")
+        if len(proof) == 32 * 64 * (entries.count + 1):
+            raise Broken("proof", "proof.txt has more hashes than any proof")
         proof += decoded
     used = 0
 

@@ -8,7 +8,7 @@ use indelible_anchor::anchors::{self, Stamped};
 use indelible_collector::proofs::{Entries, NoProof, Signed};
 use indelible_collector::read::{Found, Payload};
 use indelible_collector::{Collector, CollectorError, Query};
-use indelible_ledger::{Checkpoint, Note};
+use indelible_ledger::{Checkpoint, Note, Policy};
 use indelible_os::clock::Utc;
 use indelible_record::Entry;
 use indelible_record::commitment::{Commitment, SALT_BYTES, to_hex};
@@ -74,7 +74,7 @@ pub enum NoBundle {
     /// Nothing has this id.
     #[error("no record has the event id or request id {0:?}")]
     Unknown(String),
-    /// The record is of another tenant's ledger than the others.
+    /// Nothing of this ledger has this id; something of another has.
     #[error("the record {0:?} stands in another ledger: a bundle is of one")]
     OtherLedger(String),
     /// The selection is empty, or larger than a bundle.
@@ -98,14 +98,24 @@ pub struct Bundle<'a> {
     proven: Entries,
     /// The timestamp over the checkpoint that the proof leads to, if there is one.
     token: Option<Vec<u8>>,
+    /// The collector's clock when the last entry that the checkpoint covers got its place.
+    as_of: String,
+    /// There are witnesses, and no quorum of them cosigned a checkpoint that covers the records.
+    unwitnessed: bool,
 }
 
 impl<'a> Bundle<'a> {
-    /// Finds and proves the records. Blocks.
+    /// Finds and proves the records. With the policy that names the collector's witnesses they lead to a checkpoint that a quorum
+    /// of those cosigned, if one covers them: the newest of these with a timestamp, or else the newest. Without a policy, or
+    /// without such a checkpoint, they lead to the newest with a timestamp, or else the newest. Blocks.
     ///
     /// # Errors
     /// [`NoBundle`] if one is unknown or not signed yet, or if they are none or too many.
-    pub fn prepare(collector: &'a Collector, wish: Wish) -> Result<Self, NoBundle> {
+    pub fn prepare(
+        collector: &'a Collector,
+        wish: Wish,
+        witnesses: Option<&Policy>,
+    ) -> Result<Self, NoBundle> {
         let numbers = match &wish.selection {
             Selection::Range(from, to) if from < to => {
                 let count = usize::try_from(to - from).unwrap_or(usize::MAX);
@@ -122,12 +132,35 @@ impl<'a> Bundle<'a> {
         };
         check_count(numbers.len())?;
         let last = numbers.last().copied().unwrap_or(0);
-        let stamped = stamped_with(collector, &wish.tenant, last)?;
+        let suffices = |note: &Note| witnesses.is_none_or(|policy| is_cosigned(policy, note));
+        let stamped = match stamped_with(collector, &wish.tenant, last, &suffices)? {
+            None if !is_witnessed(collector, &wish.tenant, last, &suffices) => {
+                stamped_with(collector, &wish.tenant, last, &|_| true)?
+            }
+            found => found,
+        };
         let proven = match &stamped {
             Some((signed, _)) => collector.prove_entries_under(&wish.tenant, &numbers, signed)?,
             None => collector.prove_entries(&wish.tenant, &numbers)?,
         };
-        Ok(Self { collector, wish, proven, token: stamped.map(|(_, token)| token) })
+        let newest = collector.last_entry(&wish.tenant, &proven.signed)?;
+        let newest = Entry::parse(&newest).map_err(|error| {
+            CollectorError::Refused(format!("the last entry under the checkpoint: {error}"))
+        })?;
+        Ok(Self {
+            collector,
+            as_of: newest.timestamp,
+            unwitnessed: !suffices(&proven.signed.note),
+            token: stamped.map(|(_, token)| token),
+            wish,
+            proven,
+        })
+    }
+
+    /// Whether the collector has witnesses and no quorum of them cosigned the checkpoint that this leads to: an auditor whose
+    /// policy asks for one refuses it.
+    pub fn is_unwitnessed(&self) -> bool {
+        self.unwitnessed
     }
 
     /// How many entries it has.
@@ -169,7 +202,7 @@ impl<'a> Bundle<'a> {
             let chain = timestamp::certificates(token).unwrap_or_default();
             archive.add("timestamps/0.pem", crate::pem(&chain).as_bytes())?;
         }
-        archive.add("completeness.json", &line(&self.completeness(&entries, made_at)))?;
+        archive.add("completeness.json", &line(&self.completeness(&entries)))?;
         let custody = json!({
             "at": made_at.to_string(), "by": self.wish.made_by,
             "what": format!("made from the ledger, {} entries, {} with their payload: {}", made.entries, made.disclosed, self.wish.purpose),
@@ -293,13 +326,13 @@ impl<'a> Bundle<'a> {
         })
     }
 
-    fn completeness(&self, entries: &[Entry], made_at: Utc) -> Value {
+    fn completeness(&self, entries: &[Entry]) -> Value {
         let gaps = entries.iter().filter(|entry| entry.event_type == event_type::GAP).map(|entry| {
             let count = entry.detail.as_ref().and_then(|detail| detail.get("count")?.as_u64());
             json!({ "count": count.unwrap_or(0), "seq": entry.seq })
         });
         json!({
-            "as_of": made_at.to_string(), "gaps": gaps.collect::<Vec<_>>(), "size": self.proven.signed.checkpoint.size(),
+            "as_of": self.as_of, "gaps": gaps.collect::<Vec<_>>(), "size": self.proven.signed.checkpoint.size(),
         })
     }
 
@@ -319,11 +352,23 @@ impl<'a> Bundle<'a> {
     }
 }
 
-/// The newest checkpoint with a timestamp that covers an entry, and the timestamp.
+/// Whether a quorum of a policy's witnesses cosigned, and every line of one of them verifies.
+fn is_cosigned(policy: &Policy, note: &Note) -> bool {
+    policy.cosigned(note).is_ok_and(|cosigned| policy.is_satisfied_by(&cosigned))
+}
+
+/// Whether the witnessed checkpoint covers an entry, and is as it must be.
+fn is_witnessed(collector: &Collector, tenant: &str, seq: u64, suffices: &dyn Fn(&Note) -> bool) -> bool {
+    let witnessed = collector.witnessed(tenant);
+    witnessed.is_some_and(|signed| signed.checkpoint.size() > seq && suffices(&signed.note))
+}
+
+/// The newest checkpoint with a timestamp that covers an entry and is as it must be, and the timestamp.
 fn stamped_with(
     collector: &Collector,
     tenant: &str,
     seq: u64,
+    suffices: &dyn Fn(&Note) -> bool,
 ) -> Result<Option<(Signed, Vec<u8>)>, NoBundle> {
     let query = Query {
         tenant: Some(OPERATIONS.to_owned()),
@@ -336,7 +381,7 @@ fn stamped_with(
         let Some(Stamped { note, token }) = stamped else { continue };
         let Ok(note) = Note::parse(note.as_bytes()) else { continue };
         let Ok(checkpoint) = Checkpoint::parse_body(note.text()) else { continue };
-        if checkpoint.size() > seq {
+        if checkpoint.size() > seq && suffices(&note) {
             return Ok(Some((Signed { note, checkpoint }, token)));
         }
     }
@@ -353,17 +398,16 @@ fn check_count(count: usize) -> Result<(), NoBundle> {
     }
 }
 
-/// Numbers of the records that ids name, ascending, each once.
+/// Numbers of the records of the ledger that ids name, ascending, each once. Ledgers may use the same request ids.
 fn numbers_of(collector: &Collector, tenant: &str, ids: &[String]) -> Result<Vec<u64>, NoBundle> {
     let mut numbers = Vec::new();
     for id in ids {
-        let query = Query { id: Some(id.clone()), ..Query::default() };
-        let found = collector.list(&query, RECORDS_MAX)?;
+        let query = |tenant| Query { id: Some(id.clone()), tenant, ..Query::default() };
+        let found = collector.list(&query(Some(tenant.to_owned())), RECORDS_MAX)?;
         if found.is_empty() {
-            return Err(NoBundle::Unknown(id.clone()));
-        }
-        if found.iter().any(|one| one.entry.tenant_id != tenant) {
-            return Err(NoBundle::OtherLedger(id.clone()));
+            let elsewhere = !collector.list(&query(None), 1)?.is_empty();
+            let id = id.clone();
+            return Err(if elsewhere { NoBundle::OtherLedger(id) } else { NoBundle::Unknown(id) });
         }
         numbers.extend(found.iter().map(|one| one.entry.seq));
     }

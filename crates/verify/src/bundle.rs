@@ -5,8 +5,12 @@ use indelible_ledger::Policy;
 use indelible_ledger::policy::POLICY_MAX_BYTES;
 use indelible_verify::Verdict;
 use indelible_verify::evidence::{self, Fault, Shown};
+use indelible_verify::text::shown;
 use serde_json::json;
 use std::fs::File;
+
+/// Most characters of a text of the bundle that are printed.
+const TEXT_MAX: usize = 300;
 
 /// Checks a bundle and prints what came of it.
 pub(crate) fn check(path: &str, policy: Option<&str>, as_json: bool) -> Result<Verdict, String> {
@@ -16,11 +20,11 @@ pub(crate) fn check(path: &str, policy: Option<&str>, as_json: bool) -> Result<V
     let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
     let identity = if policy.is_some() { "checked" } else { "not checked" };
     match evidence::check(file, policy.as_ref()) {
-        Ok(shown) => {
+        Ok(found) => {
             if as_json {
-                println!("{}", to_json(&shown, identity));
+                println!("{}", to_json(&found, identity));
             } else {
-                print!("{}", in_words(&shown));
+                print!("{}", in_words(&found));
             }
             Ok(Verdict::Holds)
         }
@@ -35,7 +39,7 @@ pub(crate) fn check(path: &str, policy: Option<&str>, as_json: bool) -> Result<V
                 if policy.is_none() {
                     println!("IDENTITY NOT CHECKED: no policy was given");
                 }
-                println!("BROKEN at {}: {what}", check.as_str());
+                println!("BROKEN at {}: {}", check.as_str(), brief(&what));
             }
             Ok(Verdict::Broken)
         }
@@ -43,65 +47,76 @@ pub(crate) fn check(path: &str, policy: Option<&str>, as_json: bool) -> Result<V
     }
 }
 
-fn to_json(shown: &Shown, identity: &str) -> serde_json::Value {
-    let (from, to) = shown.range.map_or((None, None), |(from, to)| (Some(from), Some(to)));
+fn to_json(found: &Shown, identity: &str) -> serde_json::Value {
+    let (from, to) = found.range.map_or((None, None), |(from, to)| (Some(from), Some(to)));
     json!({
         "check": null,
         "completeness": {
-            "as_of": shown.as_of, "from": from, "gaps": shown.gaps, "proven": shown.range.is_some(),
-            "size": shown.size, "to": to,
+            "as_of": found.as_of, "from": from, "gaps": found.gaps, "proven": found.range.is_some(),
+            "size": found.size, "to": to,
         },
         "counts": {
-            "disclosed": shown.counts.disclosed, "entries": shown.counts.entries, "erased": shown.counts.erased,
-            "withheld": shown.counts.withheld,
+            "disclosed": found.counts.disclosed, "entries": found.counts.entries, "erased": found.counts.erased,
+            "withheld": found.counts.withheld,
         },
         "identity": identity,
         "integrity": "holds",
-        "time": { "cosigned": shown.cosigned.map(rfc3339), "tokens": shown.tokens },
+        "time": { "cosigned": found.cosigned.map(rfc3339), "tokens": found.tokens },
         "what": null,
     })
 }
 
-fn in_words(shown: &Shown) -> String {
+/// Text of a bundle, of a length that leaves room for the verdict.
+fn brief(text: &str) -> String {
+    shown(&text.chars().take(TEXT_MAX).collect::<String>())
+}
+
+fn in_words(found: &Shown) -> String {
     let mut text = String::new();
     let mut say = |line: String| {
         text.push_str(&line);
         text.push('\n');
     };
-    if !shown.identity_checked {
+    if !found.identity_checked {
         say("IDENTITY NOT CHECKED: no policy was given, so anybody can have made this bundle".to_owned());
     }
-    let counts = shown.counts;
-    say(format!("HOLDS: {} entries of {}, ledger {}", counts.entries, shown.tenant, shown.origin));
+    let counts = found.counts;
+    say(format!(
+        "HOLDS: {} entries of {}, ledger {}",
+        counts.entries,
+        brief(&found.tenant),
+        brief(&found.origin)
+    ));
     say(format!(
         "integrity     unaltered; payloads: {} shown, {} withheld, {} ERASED",
         counts.disclosed, counts.withheld, counts.erased
     ));
-    say(match shown.range {
+    say(match found.range {
         Some((from, to)) => format!(
-            "completeness  complete from entry {from} to {}, up to size {} as of {}; {} gaps are stated in it",
+            "completeness  complete from entry {from} to {}, up to size {} as of {} by the collector's clock; {} gaps are stated in it",
             to - 1,
-            shown.size,
-            shown.as_of,
-            shown.gaps
+            found.size,
+            brief(&found.as_of),
+            found.gaps
         ),
         None => format!(
-            "completeness  not shown: that nothing else was found is the producer's claim (size {} as of {})",
-            shown.size, shown.as_of
+            "completeness  not shown: that nothing else was found is the producer's claim (size {} as of {} by the collector's clock)",
+            found.size,
+            brief(&found.as_of)
         ),
     });
-    say(match shown.cosigned {
+    say(match found.cosigned {
         Some(time) => {
             format!("time          existed before {}: a witness of the policy says so", rfc3339(time))
         }
         None => "time          the collector's clock alone".to_owned(),
     });
-    for time in &shown.tokens {
+    for time in found.tokens.iter().map(|time| brief(time)) {
         say(format!(
             "              timestamp of {time} over the checkpoint; check who signed it: openssl ts -verify (README.md)"
         ));
     }
-    say(match shown.identity_checked {
+    say(match found.identity_checked {
         true => "identity      signed as the policy asks".to_owned(),
         false => "identity      not checked".to_owned(),
     });
@@ -125,7 +140,36 @@ fn rfc3339(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{in_words, rfc3339};
+    use indelible_verify::evidence::Shown;
+
+    #[test]
+    fn text_of_a_bundle_adds_no_line_and_moves_no_cursor() {
+        let found = Shown {
+            origin: "indelible/\u{202e}x".to_owned(),
+            tenant: "acme\u{1b}[2K\u{1b}[1A\rHOLDS".to_owned(),
+            size: 3,
+            as_of: "2026-11-26T08:00:00Z\nidentity      signed as the policy asks\u{1b}[8m".to_owned(),
+            range: None,
+            gaps: 0,
+            counts: indelible_verify::evidence::Counts::default(),
+            identity_checked: false,
+            cosigned: None,
+            tokens: vec!["\u{9b}2J".to_owned()],
+        };
+        let honest = Shown {
+            origin: "o".to_owned(),
+            tenant: "t".to_owned(),
+            as_of: "then".to_owned(),
+            tokens: vec!["then".to_owned()],
+            ..found.clone()
+        };
+        for range in [None, Some((0, 3))] {
+            let said = in_words(&Shown { range, ..found.clone() });
+            assert!(said.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{said:?}");
+            assert_eq!(said.lines().count(), in_words(&Shown { range, ..honest.clone() }).lines().count());
+        }
+    }
 
     #[test]
     fn dates_are_right() {

@@ -6,6 +6,7 @@ use indelible_ledger::{Checkpoint, VerifierKey};
 use indelible_record::Entry;
 use indelible_verify::Verdict;
 use indelible_verify::ledger::LedgerCheck;
+use indelible_verify::text::shown;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
@@ -23,7 +24,7 @@ pub(crate) fn check(
             match Checkpoint::open(&read(path, NOTE_MAX_BYTES)?, key.name(), std::slice::from_ref(key)) {
                 Ok(checkpoint) => Some(checkpoint),
                 Err(what) => {
-                    println!("BROKEN: {path}: {what}");
+                    println!("BROKEN: {path}: {}", shown(&what.to_string()));
                     return Ok(Verdict::Broken);
                 }
             }
@@ -58,7 +59,7 @@ pub(crate) fn check(
             check
         });
         if let Err(what) = check.push(bytes) {
-            println!("BROKEN at line {number} (entry {}): {what}", check.size());
+            println!("BROKEN at line {number} (entry {}): {}", check.size(), shown(&what.to_string()));
             return Ok(Verdict::Broken);
         }
     }
@@ -68,15 +69,16 @@ pub(crate) fn check(
     };
     if let Some(checkpoint) = &signed {
         if let Err(what) = check.check_claim(checkpoint) {
-            println!("BROKEN: {what}");
+            println!("BROKEN: {}", shown(&what.to_string()));
             return Ok(Verdict::Broken);
         }
         if checkpoint.size() < check.size() {
             println!("{} entries are newer than the checkpoint", check.size() - checkpoint.size());
         }
     }
-    println!("HOLDS: {} entries of {}, root {}", check.size(), check.tenant(), check.root());
+    println!("HOLDS: {} entries of {}, root {}", check.size(), shown(check.tenant()), check.root());
     if let Some((first, last)) = check.span() {
+        let (first, last) = (shown(first), shown(last));
         println!("complete up to entry {} as of {last} (first {first})", check.size() - 1);
     }
     Ok(Verdict::Holds)

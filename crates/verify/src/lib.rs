@@ -3,6 +3,7 @@
 //! * [`ledger`]: entries one by one against chain, tree and signed checkpoints. Needs the entries and a
 //!   public key, nothing else.
 //! * [`timestamp`]: what an RFC 3161 response says.
+//! * [`text`]: text of others, fit for a terminal.
 //! * [`evidence`]: a bundle of records with their proofs, as an auditor gets it.
 //! * `directory` (feature): a whole data directory, file by file, byte by byte.
 //!
@@ -15,6 +16,7 @@
 pub mod directory;
 pub mod evidence;
 pub mod ledger;
+pub mod text;
 pub mod timestamp;
 
 /// What a check came to.

@@ -7,6 +7,7 @@ mod bundle;
 mod entries;
 
 use indelible_verify::Verdict;
+use indelible_verify::text::shown;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ says so. Exit codes: 0 holds, 1 broken, 2 could not tell or wrong usage.
 fn main() -> ExitCode {
     let verdict = match Arguments::parse(std::env::args().skip(1)) {
         Ok(Some(arguments)) => run(&arguments).unwrap_or_else(|problem| {
-            eprintln!("error: {problem}");
+            eprintln!("error: {}", shown(&problem));
             Verdict::Unsure
         }),
         Ok(None) => {
@@ -89,8 +90,11 @@ fn run(arguments: &Arguments) -> Result<Verdict, String> {
     let unreadable = |error: io::Error| format!("{}: {error}", arguments.file);
     let mut begin = Vec::new();
     File::open(&arguments.file).and_then(|file| file.take(2).read_to_end(&mut begin)).map_err(unreadable)?;
-    let is_entries = begin == *b"{\"" || begin.is_empty();
-    match (is_entries && arguments.policy.is_none() && !arguments.json, &arguments.checkpoint) {
+    let is_entries = begin == *b"{\"" || begin.is_empty() && arguments.checkpoint.is_some();
+    match (is_entries && arguments.policy.is_none(), &arguments.checkpoint) {
+        (true, _) if arguments.json => {
+            Err("--json is for bundles: the verdict on entries is in words, and in the exit code".to_owned())
+        }
         (true, _) => entries::check(&arguments.file, arguments.checkpoint.as_deref(), arguments.key.as_ref()),
         (false, None) => bundle::check(&arguments.file, arguments.policy.as_deref(), arguments.json),
         (false, Some(_)) => {

@@ -142,4 +142,30 @@ fn what_cannot_be_read_is_not_called_broken() {
     assert_eq!(handed.run(&["--nonsense"]).0, 2);
     handed.write(&[]);
     assert_eq!(handed.verify(7).0, 2, "no entries at all");
+    handed.write(&handed.entries);
+    let (code, said) = handed.run(&["--json"]);
+    assert!(code == 2 && said.contains("--json is for bundles"), "{said}");
+}
+
+#[test]
+fn an_empty_file_is_a_broken_bundle() {
+    let handed = handed("empty", 1);
+    handed.write(&[]);
+    let (code, said) = handed.run(&[]);
+    assert!(code == 1 && said.contains("BROKEN at zip"), "{said}");
+    let (code, said) = handed.run(&["--json"]);
+    assert!(code == 1 && said.contains(r#""check":"zip""#), "{said}");
+}
+
+#[test]
+fn text_of_entries_does_not_reach_the_terminal_as_it_is() {
+    let handed = handed("escapes", 1);
+    let mut entry = Entry::parse(&handed.entries[0]).unwrap();
+    entry.tenant_id = "acme\u{1b}[2J\nHOLDS".to_owned();
+    entry.timestamp = "then\u{1b}[8m\u{202e}".to_owned();
+    handed.write(&[entry.to_bytes().unwrap()]);
+    let (code, said) = handed.run(&[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("of acme\\u{1b}[2J\\u{a}HOLDS, root"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\u{202e}']) && said.lines().count() == 3, "{said}");
 }

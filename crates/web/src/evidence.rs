@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use indelible_collector::proofs::NoProof;
 use indelible_os::clock;
@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Longest body: as many ids as a bundle holds.
 pub(crate) const BODY_MAX_BYTES: usize = 4 << 20;
+/// Says `no-quorum` if the collector has witnesses and the bundle leads to a checkpoint that no quorum of them cosigned.
+pub const WITNESSED_HEADER: &str = "x-indelible-witnessed";
 /// Bytes that are gathered before they are sent.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks that wait for the client: then the making waits, too.
@@ -78,17 +80,20 @@ pub(crate) async fn make(
 ) -> Result<Response, Problem> {
     let asked = json!({ "evidence": format!("{request:?}"), "purpose": operator.purpose });
     let wish = request.wish(&shared, operator.purpose)?;
+    let is_range = matches!(wish.selection, Selection::Range(..));
     let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
     let (begun, begins) = oneshot::channel();
     let (recorded, may_go) = oneshot::channel();
-    let collector = shared.collector.clone();
+    let (collector, witnesses) = (shared.collector.clone(), shared.witnesses.clone());
     tokio::task::spawn_blocking(move || {
-        let bundle = match Bundle::prepare(&collector, wish) {
+        let bundle = match Bundle::prepare(&collector, wish, witnesses.as_deref()) {
             Ok(bundle) => bundle,
-            Err(error) => return drop(begun.send(Err(problem(&error)))),
+            Err(error) => return drop(begun.send(Err(problem(&error, is_range)))),
         };
         // Nobody reads an answer that was given up, and nothing goes out that is not on record.
-        if begun.send(Ok(bundle.entries())).is_err() || may_go.blocking_recv().is_err() {
+        if begun.send(Ok((bundle.entries(), bundle.is_unwitnessed()))).is_err()
+            || may_go.blocking_recv().is_err()
+        {
             return;
         }
         let out = BufWriter::with_capacity(CHUNK_BYTES, Sender(chunks.clone()));
@@ -98,16 +103,21 @@ pub(crate) async fn make(
         }
     });
     let gone = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "it broke off", "see the collector's log");
-    let entries = begins.await.map_err(|_| gone())??;
+    let (entries, unwitnessed) = begins.await.map_err(|_| gone())??;
     let detail = serde_json::Map::from_iter([("records".to_owned(), entries.into())]);
     let noted = shared.collector.record_export("operator", "evidence", asked, detail).await;
     noted.map_err(|error| failed(&error))?;
     recorded.send(()).map_err(|()| gone())?;
-    let headers = [(header::CONTENT_TYPE, "application/zip"), (header::CACHE_CONTROL, "no-store")];
+    let witnessed = HeaderValue::from_static(if unwitnessed { "no-quorum" } else { "as-configured" });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/zip")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static(WITNESSED_HEADER), witnessed),
+    ];
     Ok((headers, Body::new(Chunks(receiver))).into_response())
 }
 
-fn problem(error: &NoBundle) -> Problem {
+fn problem(error: &NoBundle, is_range: bool) -> Problem {
     let (status, hint) = match error {
         NoBundle::Unknown(_) => (StatusCode::NOT_FOUND, "a new record may take a second to arrive"),
         NoBundle::OtherLedger(_) => {
@@ -115,6 +125,9 @@ fn problem(error: &NoBundle) -> Problem {
         }
         NoBundle::Selection(_) => (StatusCode::UNPROCESSABLE_ENTITY, "select something else"),
         NoBundle::Proof(NoProof::Unknown(_)) => (StatusCode::NOT_FOUND, "check the tenant's id"),
+        NoBundle::Proof(NoProof::Beyond { .. }) if is_range => {
+            (StatusCode::NOT_FOUND, "end the range at the number of signed entries, or before")
+        }
         NoBundle::Proof(NoProof::Beyond { .. }) => {
             (StatusCode::NOT_FOUND, "a new entry is signed within a second")
         }

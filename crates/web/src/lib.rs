@@ -34,6 +34,7 @@ mod sql;
 pub use anchor::taken_to_json;
 pub use auth::OperatorToken;
 pub use drill::{NoDrill, drill};
+pub use evidence::WITNESSED_HEADER;
 pub use keys::rotated_to_json;
 pub use look::{Asked, Look, NoAnswer};
 pub use proofs::growth_to_json;
@@ -49,6 +50,7 @@ use hyper::body::Incoming;
 use indelible_anchor::anchors::Anchors;
 use indelible_collector::Collector;
 use indelible_collector::witnessed::Witnessing;
+use indelible_ledger::Policy;
 use indelible_net::server::{self, Peer};
 use indelible_query::{Engine, Limits, QueryError};
 use std::future::Future;
@@ -77,8 +79,19 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Places outside that checkpoints are taken to.
     pub(crate) anchors: Option<Arc<Anchors>>,
+    /// The policy that names the witnesses.
+    pub(crate) witnesses: Option<Arc<Policy>>,
     /// Started by the first query.
     pub(crate) engine: Arc<OnceLock<Result<Engine, QueryError>>>,
+}
+
+/// Parties outside that what was signed goes to.
+#[derive(Default)]
+pub struct Outside {
+    /// Places that checkpoints are taken to.
+    pub anchors: Option<Arc<Anchors>>,
+    /// The policy that names the witnesses.
+    pub witnesses: Option<Policy>,
 }
 
 /// Batches being read at once.
@@ -91,13 +104,15 @@ pub async fn serve(
     collector: Arc<Collector>,
     token: OperatorToken,
     limits: Limits,
-    anchors: Option<Arc<Anchors>>,
+    outside: Outside,
     shutdown: impl Future<Output = ()>,
 ) {
     let loopback_only = tls.is_none();
     let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
     let (token, engine) = (Arc::new(token), Arc::default());
-    let shared = Shared { collector, token, loopback_only, uploads, limits, anchors, engine };
+    let Outside { anchors, witnesses } = outside;
+    let witnesses = witnesses.map(Arc::new);
+    let shared = Shared { collector, token, loopback_only, uploads, limits, anchors, witnesses, engine };
     let router = Router::new()
         .route(indelible_record::shipping::FRAMES_PATH, post(sources::take_frames))
         .route("/v1/records", get(records::list))

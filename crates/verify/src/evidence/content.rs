@@ -11,7 +11,6 @@ use indelible_record::{Entry, canonical};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 /// What `scope.json` calls the format.
@@ -20,6 +19,8 @@ pub const FORMAT: &str = "indelible evidence v1";
 const LINE_MAX_BYTES: usize = 4096;
 /// A hash in base64.
 const HASH_LINE_BYTES: usize = 44;
+/// `proof.txt` has at most so many hashes for each entry, and as many besides.
+const PROOF_HASHES_PER_ENTRY: usize = 64;
 const READ_BYTES: usize = 1 << 16;
 /// First number that JSON does not hold exactly.
 const NUMBER_END: u64 = 1 << 53;
@@ -155,8 +156,8 @@ enum State {
 /// What was found out about the entries and their payloads.
 pub(super) struct Contents {
     leaves: Vec<(u64, Hash)>,
-    /// Entries that say that keys were destroyed, and whose.
-    erasures: BTreeMap<u64, Option<String>>,
+    /// Entries that say that keys were destroyed, ascending, and whose: SHA-256 of the subject.
+    erasures: Vec<(u64, Option<[u8; 32]>)>,
     gaps: Vec<Gap>,
     counts: Counts,
 }
@@ -169,12 +170,8 @@ impl Contents {
         checkpoint: &Checkpoint,
         members: &Members,
     ) -> Result<Self, Fault> {
-        let mut this = Self {
-            leaves: Vec::new(),
-            erasures: BTreeMap::new(),
-            gaps: Vec::new(),
-            counts: Counts::default(),
-        };
+        let mut this =
+            Self { leaves: Vec::new(), erasures: Vec::new(), gaps: Vec::new(), counts: Counts::default() };
         let chain = this.read_entries(archive, scope, checkpoint)?;
         if let Some(what) = chain {
             return Err(Fault::Broken(Check::Chain, what));
@@ -223,7 +220,7 @@ impl Contents {
                 chain_fault = check_link(last, leaf, &entry, &line).err();
             }
             match entry.event_type.as_str() {
-                event_type::ERASURE => drop(self.erasures.insert(entry.seq, entry.subject_ref.clone())),
+                event_type::ERASURE => self.erasures.push((entry.seq, subject_of(&entry))),
                 event_type::GAP => {
                     let count = entry.detail.as_ref().and_then(|detail| detail.get("count")?.as_u64());
                     self.gaps.push(Gap { count: count.unwrap_or(0), seq: entry.seq });
@@ -254,7 +251,12 @@ impl Contents {
         let broken = |what: String| Fault::Broken(Check::Proof, what);
         let mut lines = Lines::of("proof.txt", Check::Proof);
         let mut hashes = Vec::new();
+        let hashes_max =
+            PROOF_HASHES_PER_ENTRY.saturating_mul(self.leaves.len()).saturating_add(PROOF_HASHES_PER_ENTRY);
         while let Some(line) = lines.next(archive, HASH_LINE_BYTES)? {
+            if hashes.len() == hashes_max {
+                return Err(broken("proof.txt has more hashes than any proof".to_owned()));
+            }
             let hash = std::str::from_utf8(&line).ok().and_then(|line| Hash::from_base64(line).ok());
             hashes.push(hash.ok_or_else(|| broken("proof.txt has a line that is no hash".to_owned()))?);
         }
@@ -338,15 +340,21 @@ impl Contents {
             }
             State::Erased if !opening.has_files() => {
                 self.counts.erased += 1;
-                let erasure = opening.erasure.and_then(|seq| self.erasures.get(&seq));
-                let of = erasure.ok_or_else(|| broken("erased, and no entry here says so".to_owned()))?;
-                if entry.subject_ref.is_some() && *of != entry.subject_ref {
+                let of = opening.erasure.and_then(|seq| self.erased_by(seq));
+                let of = of.ok_or_else(|| broken("erased, and no entry here says so".to_owned()))?;
+                if entry.subject_ref.is_some() && of != subject_of(entry) {
                     return Err(broken("the erasure is that of another subject".to_owned()));
                 }
                 Ok(0)
             }
             _ => Err(misplaced()),
         }
+    }
+
+    /// Whose keys the entry with this number says were destroyed, if it says that.
+    fn erased_by(&self, seq: u64) -> Option<Option<[u8; 32]>> {
+        let at = self.erasures.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        self.erasures.get(at).map(|(_, of)| *of)
     }
 
     /// Holds what the producer says against what is here. Answers when the checkpoint was made, by that.
@@ -391,6 +399,11 @@ impl Opening {
     fn has_files(&self) -> bool {
         self.input.is_some() || self.output.is_some()
     }
+}
+
+/// The subject of an entry in 32 bytes.
+fn subject_of(entry: &Entry) -> Option<[u8; 32]> {
+    entry.subject_ref.as_ref().map(|subject| Sha256::digest(subject).into())
 }
 
 fn check_link(last: u64, leaf: Hash, entry: &Entry, line: &[u8]) -> Result<(), String> {
