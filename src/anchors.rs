@@ -8,8 +8,10 @@ use crate::failure::{Failure, Outcome};
 use crate::records::{print, with_collector};
 use crate::run_dir;
 use indelible_anchor::anchors::{Anchor, Anchors, Place, Stamped, Taken, stamped};
+use indelible_anchor::directory::Directory;
 use indelible_anchor::http::Caller;
 use indelible_anchor::syslog::Syslog;
+use indelible_net::tls::Identity;
 use indelible_os::durable;
 use indelible_record::Entry;
 use indelible_record::entry::event_type;
@@ -55,6 +57,7 @@ pub(crate) fn configured(section: &CollectorSection) -> Result<Option<Arc<Anchor
 
 fn place(section: &AnchorSection) -> Result<Place, Failure> {
     let ca = section.ca.as_deref();
+    let identity = identity(section)?;
     let caller = || Caller::new(ca).map_err(Failure::new);
     let url = || match section.to.starts_with("http://") || section.to.starts_with("https://") {
         true => Ok(section.to.clone()),
@@ -63,16 +66,29 @@ fn place(section: &AnchorSection) -> Result<Place, Failure> {
     Ok(match section.kind {
         config::AnchorKind::Rfc3161 => Place::Rfc3161(caller()?, url()?),
         config::AnchorKind::Http => Place::Http(caller()?, url()?),
-        config::AnchorKind::Directory => Place::Directory(section.to.clone().into()),
+        config::AnchorKind::Directory => Place::Directory(Directory::new(section.to.clone().into())),
         config::AnchorKind::Syslog => {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let host = host.split_whitespace().next().unwrap_or("-").to_owned();
-            let syslog = Syslog::new(&section.to, ca, &host).map_err(Failure::new)?;
+            let syslog = Syslog::new(&section.to, ca, identity.as_ref(), &host).map_err(Failure::new)?;
             Place::Syslog(syslog.map_err(|what| {
                 Failure::new(format!("anchor {}: {what}", section.name)).hint("such as syslog.example:6514")
             })?)
         }
     })
+}
+
+/// What a syslog server is shown that asks who sends.
+fn identity(section: &AnchorSection) -> Result<Option<Identity>, Failure> {
+    let wrong = |what: &str| Failure::new(format!("anchor {}: {what}", section.name));
+    match (&section.cert, &section.key) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) if section.kind != config::AnchorKind::Syslog => {
+            Err(wrong("cert and key are for syslog alone"))
+        }
+        (Some(cert), Some(key)) => Ok(Some(Identity { cert: cert.clone(), key: key.clone() })),
+        _ => Err(wrong("cert and key belong together")),
+    }
 }
 
 fn take(common: &Common) -> Outcome {

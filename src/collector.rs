@@ -123,6 +123,9 @@ impl Running {
         let opened =
             tokio::task::spawn_blocking(move || Collector::start(config)).await.map_err(Failure::new)?;
         let collector = Arc::new(opened.map_err(|error| failure(&error))?);
+        if let Some(witnesses) = &witnesses {
+            collector.expect_witnesses(witnesses.policy().clone());
+        }
         let address = listener.local_addr().map_err(Failure::new)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         // The operator calls from this machine, whatever else it listens on.

@@ -168,6 +168,8 @@ pub(crate) struct AnchorSection {
     #[serde(default = "anchor_interval_s")]
     pub(crate) interval_s: u64,
     pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

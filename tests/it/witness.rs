@@ -2,16 +2,19 @@
 
 use crate::common::*;
 use crate::kill::TwoMachines;
-use indelible_ledger::Policy;
+use indelible_ledger::{Cosigner, Policy};
 use indelible_ledger::policy::Accepted;
 use indelible_verify::evidence;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A collector with its gateway, and a witness on a machine of its own.
 struct Witnessed {
     machines: TwoMachines,
-    model: ModelServer,
+    _model: ModelServer,
     witness: SocketAddr,
 }
 
@@ -23,7 +26,7 @@ impl Witnessed {
         // Ledgers have keys once their collector has run.
         let mut collector = machines.start_collector();
         assert_eq!(collector.stop(), 0, "{}", collector.log());
-        let this = Self { machines, model, witness: free_address() };
+        let this = Self { machines, _model: model, witness: free_address() };
         std::fs::write(this.path("logs.policy"), this.site().run(&["key", "policy"]).stdout).unwrap();
         let mut witness = this.start_witness();
         assert_eq!(witness.stop(), 0, "{}", witness.log());
@@ -249,12 +252,149 @@ fn a_fork_that_was_written_while_the_witness_was_away_stops_when_it_is_back() {
     assert!(collector.log().contains("witness w1 has another history of ledger"), "{}", collector.log());
 }
 
+#[test]
+fn a_witnessed_checkpoint_that_was_altered_counts_as_nothing_and_is_replaced() {
+    let all = Witnessed::new();
+    let witness = all.start_witness();
+    let (collector, gateway) = (all.machines.start_collector(), all.machines.start_gateway());
+    let ids = all.ask(&gateway, 3);
+    all.wait_for("checkpoint.witnessed", 4);
+    drop(witness);
+    let path = all.site().data.join("ledgers/default/checkpoint.witnessed");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let larger = whole.replacen(&format!("\n{}\n", lines[1]), "\n99999\n", 1);
+    // Another character within the last line: the witness's own.
+    let mut spoiled = whole.clone().into_bytes();
+    let at = spoiled.len() - 8;
+    spoiled[at] = if spoiled[at] == b'A' { b'B' } else { b'A' };
+    let unwitnessed = whole.lines().filter(|line| *line != lines[lines.len() - 1]);
+    let unwitnessed = unwitnessed.map(|line| format!("{line}\n")).collect::<String>();
+    for (number, altered) in [larger.into_bytes(), spoiled, unwitnessed.into_bytes()].iter().enumerate() {
+        std::fs::write(&path, altered).unwrap();
+        let answer = request_checkpoint(&all, &collector);
+        assert!(answer.is_none(), "{number}: {answer:?}");
+        assert!(all.site().run(&["proof", &ids[0]]).status.success(), "{number}");
+        let bundle = all.path(&format!("{number}.zip"));
+        let made = all.site().run(&["evidence", &ids[0], "-o", bundle.to_str().unwrap()]);
+        assert!(made.status.success(), "{number}: {}", text(&made.stderr));
+    }
+    assert!(collector.log().contains("checkpoint.witnessed counts as nothing"), "{}", collector.log());
+    // Nothing was added, and yet it is submitted again.
+    let _witness = all.start_witness();
+    wait_until("repaired", || request_checkpoint(&all, &collector).is_some());
+    assert_eq!(all.accepted().cosigned.len(), 1);
+    drop(gateway);
+}
+
+/// What the collector publishes as witnessed.
+fn request_checkpoint(all: &Witnessed, collector: &Process) -> Option<String> {
+    let ca = all.site().keys.join("tls/ca.pem");
+    let url = format!("https://localhost:{}/tenants/default/checkpoint.witnessed", collector.listen.port());
+    let output =
+        std::process::Command::new("curl").args(["-sf", "--cacert"]).arg(ca).arg(url).output().unwrap();
+    output.status.success().then(|| text(&output.stdout))
+}
+
+/// A signature line of a key as a policy has it, with a signature that is none.
+fn unsigned_line(vkey: &str) -> String {
+    let mut parts = vkey.trim_end().split('+');
+    let (name, id) = (parts.next().unwrap(), parts.next().unwrap());
+    let byte = |at: usize| u8::from_str_radix(&id[at..at + 2], 16).unwrap();
+    let bytes = [vec![byte(0), byte(2), byte(4), byte(6)], vec![0; 7], vec![1], vec![0; 64]].concat();
+    format!("\u{2014} {name} {}\n", indelible_ledger::base64(&bytes))
+}
+
+#[test]
+fn a_witness_that_answers_anything_else_neither_cosigns_nor_stops_anything() {
+    let all = Witnessed::new();
+    let answer = Arc::new(Mutex::new(String::new()));
+    let given = answer.clone();
+    let faulty = RawServer::start(move |stream| {
+        let answer = given.lock().unwrap().clone();
+        drop(stream.write_all(answer.as_bytes()));
+    });
+    let set = |status: &str, media_type: &str, body: &str| {
+        let length = body.len();
+        *answer.lock().unwrap() = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+    };
+    let vkey = std::fs::read_to_string(all.path("witness/witness.vkey")).unwrap();
+    let policy = format!("witness w1 {} {}\nquorum w1\n", vkey.trim_end(), faulty.url);
+    std::fs::write(all.path("witnesses.policy"), policy).unwrap();
+    set("200 OK", "text/plain", "nothing\n");
+    let collector = all.machines.start_collector();
+    let size = "text/x.tlog.size";
+    for (status, media_type, body, words) in [
+        ("200 OK", "text/plain", "nothing\n", "its answer is no cosignature"),
+        ("200 OK", "text/plain", &unsigned_line(&vkey), "does not verify"),
+        ("409 Conflict", size, "many\n", "its answer is no size"),
+        ("409 Conflict", size, "1\n", "it changed its mind"),
+        ("409 Conflict", size, "99999\n", "it says that it saw another history, and shows none"),
+        ("422 Unprocessable Entity", "text/plain", "", "it says that it saw another history, and shows none"),
+        ("500 Internal Server Error", "text/plain", "", "it answered 500"),
+    ] {
+        let before = collector.log().len();
+        set(status, media_type, body);
+        wait_until(words, || collector.log()[before..].contains(words));
+    }
+    assert_eq!(all.size("checkpoint.witnessed"), 0);
+    // It goes on.
+    let gateway = all.machines.start_gateway();
+    all.ask(&gateway, 2);
+    all.wait_for("checkpoint", 3);
+    drop(collector);
+}
+
+#[test]
+fn witnesses_that_hang_hold_up_neither_the_start_nor_a_quorum_of_others() {
+    let all = Witnessed::new();
+    let _witness = all.start_witness();
+    let hangs = RawServer::start(|_| std::thread::sleep(Duration::from_secs(300)));
+    let mut policy = std::fs::read_to_string(all.path("witnesses.policy")).unwrap();
+    for number in 0..3u8 {
+        let key = Cosigner::from_seed("hangs.example", &[number; 32]).unwrap();
+        let line = format!("witness hangs{number} {} {}\n", key.verifier_key(), hangs.url);
+        policy = line + &policy;
+    }
+    std::fs::write(all.path("witnesses.policy"), policy).unwrap();
+    let collector = all.machines.start_collector();
+    // At the start all are waited for at once, with one time limit of 20 seconds for all ledgers; then the one that
+    // answers is quorum enough. One after the other that would be minutes.
+    all.wait_for("checkpoint.witnessed", 1);
+    drop(collector);
+}
+
+#[test]
+fn slow_requests_do_not_hold_up_others_and_are_let_go() {
+    let all = Witnessed::new();
+    let witness = all.start_witness();
+    let head = b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\no";
+    let begun = Instant::now();
+    let mut slow: Vec<_> = (0..40).map(|_| send(witness.listen, head)).collect();
+    // What is said at once is answered at once, whatever the answer.
+    let answer = request(witness.listen, &message("POST", "/add-checkpoint", &[], b"old 0\n\nx\n"));
+    assert_eq!(answer.status, 400, "{}", text(&answer.body));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    for stream in &mut slow {
+        read_until(stream, b" 408 ");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
 /// The same path as the collector's own, so that it is not looked at twice.
 #[test]
 fn a_witness_is_not_started_without_its_memory() {
     let all = Witnessed::new();
-    let forget = |name: &str| std::fs::remove_file(Path::new(&all.path("witness")).join(name)).unwrap();
-    forget("heads");
+    let heads = Path::new(&all.path("witness")).join("heads");
+    std::fs::write(&heads, "").unwrap();
+    refused_without_memory(&all);
+    std::fs::remove_file(&heads).unwrap();
+    refused_without_memory(&all);
+}
+
+fn refused_without_memory(all: &Witnessed) {
     let (state, policy) = (all.path("witness"), all.path("logs.policy"));
     let output = all.site().run(&[
         "witness",
@@ -267,5 +407,4 @@ fn a_witness_is_not_started_without_its_memory() {
     ]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("must be retired"), "{}", text(&output.stderr));
-    drop(all.model);
 }

@@ -5,36 +5,43 @@
 //! | `rfc3161` | SHA-256 of the note's bytes, to a timestamp authority | a signed time over it; kept in the entry |
 //! | `syslog` | the note, over TLS (RFC 5424, RFC 5425) | nothing: whoever keeps that log has it |
 //! | `directory` | the note as a file of its own that is never written again | – |
-//! | `http` | the note, posted | a status |
+//! | `http` | the note, posted | a status; 409 with another note, if it has one |
 //!
 //! What is anchored is the newest checkpoint that witnesses cosigned, if it is as new as the newest, and otherwise that one.
+//! A directory has a note of each size once. One that is there already with another root, signed by the ledger's own key,
+//! stops the collector, and so does one that a server answers.
+//!
 //! Each anchor that was taken is an entry of the operations ledger, with the note and what came back: it can be checked
 //! later from entries alone.
 
+use crate::directory::{self, Directory};
 use crate::http::Caller;
+use crate::shown;
 use crate::syslog::Syslog;
+use ::http::StatusCode;
 use indelible_collector::Collector;
 use indelible_collector::Query;
 use indelible_collector::proofs::Signed;
 use indelible_ledger::Checkpoint;
 use indelible_os::clock::{self, Utc};
-use indelible_os::{durable, random};
+use indelible_os::random;
 use indelible_record::entry::event_type;
 use indelible_verify::directory::OPERATIONS;
 use indelible_verify::timestamp;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 /// How often it is looked whether an anchor is due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// An anchor that failed is tried again after this.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Taking all of them at once begins with none after this.
+const ALL_TIMEOUT: Duration = Duration::from_secs(60);
 const MICROSECONDS: i64 = 1_000_000;
 /// Entries of anchors that are looked through for those taken last.
 const KNOWN_MAX: usize = 1000;
@@ -58,7 +65,7 @@ pub enum Place {
     /// A syslog server, by TLS.
     Syslog(Syslog),
     /// A directory, best on another machine.
-    Directory(PathBuf),
+    Directory(Directory),
     /// A server that takes notes.
     Http(Caller, String),
 }
@@ -86,57 +93,48 @@ pub struct Taken {
     pub outcome: Result<u64, String>,
 }
 
-/// All anchors of a collector.
+/// All anchors of a collector. Each is taken by itself: one that hangs holds up no other.
 pub struct Anchors {
-    anchors: Vec<Anchor>,
-    /// By anchor and ledger: when it was taken last, and at which size. One at a time is taken.
-    last: Mutex<HashMap<(String, String), (Utc, u64)>>,
+    anchors: Vec<Arc<Kept>>,
+}
+
+/// An anchor, and what was taken of it last.
+struct Kept {
+    anchor: Anchor,
+    /// By ledger: when it was taken last, and at which size. One at a time is taken.
+    last: Mutex<HashMap<String, (Utc, u64)>>,
 }
 
 impl Anchors {
     /// Anchors that the configuration names.
     pub fn new(anchors: Vec<Anchor>) -> Self {
-        Self { anchors, last: Mutex::default() }
+        let kept = anchors.into_iter().map(|anchor| Arc::new(Kept { anchor, last: Mutex::default() }));
+        Self { anchors: kept.collect() }
     }
 
     /// Takes anchors when they are due, until the task is given up.
     pub async fn run(self: Arc<Self>, collector: Arc<Collector>) {
         self.recall(&collector).await;
-        let mut failed: HashMap<(String, String), Utc> = HashMap::new();
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            for anchor in &self.anchors {
-                for (ledger, size) in collector.signed_sizes() {
-                    let place = (anchor.name.clone(), ledger.clone());
-                    let now = clock::now();
-                    let last = self.last.lock().await.get(&place).copied();
-                    let due = last.is_none_or(|(at, was)| was < size && since(at, now) >= anchor.interval);
-                    let waits = failed.get(&place).is_some_and(|at| since(*at, now) < RETRY_INTERVAL);
-                    if !due || waits {
-                        continue;
-                    }
-                    match self.take(&collector, anchor, &ledger).await {
-                        Ok(_) => drop(failed.remove(&place)),
-                        Err(why) => {
-                            tracing::warn!(anchor = anchor.name, ledger, why, "not anchored");
-                            failed.insert(place, now);
-                        }
-                    }
-                }
-            }
+        // Given up with this one.
+        let mut running = JoinSet::new();
+        for kept in &self.anchors {
+            running.spawn(kept.clone().run(collector.clone()));
         }
+        while running.join_next().await.is_some() {}
     }
 
-    /// Takes every anchor of every ledger now.
+    /// Takes every anchor of every ledger now, as far as that comes within [`ALL_TIMEOUT`].
     pub async fn take_all(&self, collector: &Arc<Collector>) -> Vec<Taken> {
+        let by = Instant::now() + ALL_TIMEOUT;
+        let mut running: Vec<_> = self
+            .anchors
+            .iter()
+            .map(|kept| AbortOnDrop(tokio::spawn(kept.clone().take_ledgers(collector.clone(), by))))
+            .collect();
         let mut taken = Vec::new();
-        for anchor in &self.anchors {
-            for (ledger, _) in collector.signed_sizes() {
-                let outcome = self.take(collector, anchor, &ledger).await;
-                taken.push(Taken { anchor: anchor.name.clone(), ledger, outcome });
-            }
+        for one in &mut running {
+            // One that panicked was taken of nothing.
+            taken.extend((&mut one.0).await.unwrap_or_default());
         }
         taken
     }
@@ -151,7 +149,6 @@ impl Anchors {
         let reading = collector.clone();
         let found = tokio::task::spawn_blocking(move || reading.list(&query, KNOWN_MAX)).await;
         let Ok(Ok(found)) = found else { return };
-        let mut last = self.last.lock().await;
         // Oldest first, so that the newest stays.
         for entry in found.iter().rev().map(|one| &one.entry) {
             let detail = entry.detail.as_ref();
@@ -161,29 +158,112 @@ impl Anchors {
             if let (Some(name), Some(size), Some(ledger), Ok(at)) =
                 (name, size, ledger, entry.timestamp.parse())
             {
-                last.insert((name.to_owned(), ledger), (at, size));
+                for kept in self.anchors.iter().filter(|kept| kept.anchor.name == name) {
+                    kept.last.lock().await.insert(ledger.clone(), (at, size));
+                }
+            }
+        }
+    }
+}
+
+impl Kept {
+    async fn run(self: Arc<Self>, collector: Arc<Collector>) {
+        let anchor = &self.anchor;
+        let mut failed: HashMap<String, Utc> = HashMap::new();
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for (ledger, size) in collector.signed_sizes() {
+                let now = clock::now();
+                let mut last = self.last.lock().await;
+                let due = last
+                    .get(&ledger)
+                    .is_none_or(|(at, was)| *was < size && since(*at, now) >= anchor.interval);
+                let waits = failed.get(&ledger).is_some_and(|at| since(*at, now) < RETRY_INTERVAL);
+                if !due || waits {
+                    continue;
+                }
+                match take(&collector, anchor, &ledger, &mut last).await {
+                    Ok(_) => drop(failed.remove(&ledger)),
+                    Err(why) => {
+                        tracing::warn!(anchor = anchor.name, ledger, why, "not anchored");
+                        failed.insert(ledger, now);
+                    }
+                }
             }
         }
     }
 
-    async fn take(&self, collector: &Arc<Collector>, anchor: &Anchor, ledger: &str) -> Result<u64, String> {
-        // Held while it is taken: two at once would be two entries of one thing.
-        let mut last = self.last.lock().await;
-        let signed = newest(collector, ledger)?;
-        let note = signed.note.to_string();
-        let size = signed.checkpoint.size();
-        let mut detail = Map::new();
-        if let Some(token) = send(anchor, &signed.checkpoint, &note).await? {
-            detail.insert("token".to_owned(), indelible_ledger::base64(&token).into());
+    /// Takes it of every ledger now. None is begun after `by`.
+    async fn take_ledgers(self: Arc<Self>, collector: Arc<Collector>, by: Instant) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for (ledger, _) in collector.signed_sizes() {
+            let outcome = match tokio::time::timeout_at(by, self.last.lock()).await {
+                Ok(mut last) if Instant::now() < by => {
+                    take(&collector, &self.anchor, &ledger, &mut last).await
+                }
+                _ => Err("there was no time for it: those before it took too long".to_owned()),
+            };
+            taken.push(Taken { anchor: self.anchor.name.clone(), ledger, outcome });
         }
-        detail.insert("anchor".to_owned(), anchor.name.clone().into());
-        detail.insert("checkpoint".to_owned(), note.into());
-        detail.insert("size".to_owned(), size.into());
-        detail.insert("root".to_owned(), signed.checkpoint.root().to_string().into());
-        let recorded = collector.record_anchor(ledger, anchor.place.kind(), detail).await;
-        recorded.map_err(|error| format!("it was taken and could not be recorded: {error}"))?;
-        last.insert((anchor.name.clone(), ledger.to_owned()), (clock::now(), size));
-        Ok(size)
+        taken
+    }
+}
+
+/// Takes an anchor of one ledger. Who has `last` is the only one: two at once would be two entries of one thing.
+async fn take(
+    collector: &Arc<Collector>,
+    anchor: &Anchor,
+    ledger: &str,
+    last: &mut HashMap<String, (Utc, u64)>,
+) -> Result<u64, String> {
+    let signed = newest(collector, ledger)?;
+    let note = signed.note.to_string();
+    let size = signed.checkpoint.size();
+    let mut detail = Map::new();
+    match send(anchor, &signed.checkpoint, &note).await? {
+        Sent::Taken(token) => {
+            let token = token.map(|token| indelible_ledger::base64(&token).into());
+            detail.extend(token.map(|token| ("token".to_owned(), token)));
+        }
+        Sent::Shown(bytes, why) => return Err(hold_against(collector, anchor, ledger, &bytes, why).await),
+    }
+    detail.insert("anchor".to_owned(), anchor.name.clone().into());
+    detail.insert("checkpoint".to_owned(), note.into());
+    detail.insert("size".to_owned(), size.into());
+    detail.insert("root".to_owned(), signed.checkpoint.root().to_string().into());
+    let recorded = collector.record_anchor(ledger, anchor.place.kind(), detail).await;
+    recorded.map_err(|error| format!("it was taken and could not be recorded: {error}"))?;
+    last.insert(ledger.to_owned(), (clock::now(), size));
+    Ok(size)
+}
+
+/// What a place shows in answer. If this ledger's own key signed it and it is not in the ledger, an old copy was restored
+/// or the ledger was forked, and the collector sequences no more; a mere claim stops nothing. Gives the words on it.
+async fn hold_against(
+    collector: &Arc<Collector>,
+    anchor: &Anchor,
+    ledger: &str,
+    bytes: &[u8],
+    why: String,
+) -> String {
+    let keys = match collector.ledger_keys(ledger) {
+        Ok(Some(keys)) => keys,
+        Ok(None) => return why,
+        Err(error) => return format!("{why}: {error}"),
+    };
+    let Ok(shown) = keys.open(bytes) else {
+        return format!("{why}, which this ledger's key did not sign");
+    };
+    let who = format!("anchor {}", anchor.name);
+    match shown::against(collector, ledger, &who, &shown).await {
+        Ok(Some(shown)) => {
+            collector.refuse(&shown).await;
+            shown
+        }
+        Ok(None) => why,
+        Err(error) => format!("{why}: {error}"),
     }
 }
 
@@ -195,8 +275,16 @@ fn newest(collector: &Arc<Collector>, ledger: &str) -> Result<Signed, String> {
     Ok(witnessed.unwrap_or(signed))
 }
 
-/// Takes the note there. Gives what came back, if that shows something.
-async fn send(anchor: &Anchor, checkpoint: &Checkpoint, note: &str) -> Result<Option<Vec<u8>>, String> {
+/// What came of sending.
+enum Sent {
+    /// It was taken; what came back, if that shows something.
+    Taken(Option<Vec<u8>>),
+    /// It was not: another note is there already. Its bytes, and words.
+    Shown(Vec<u8>, String),
+}
+
+/// Takes the note there.
+async fn send(anchor: &Anchor, checkpoint: &Checkpoint, note: &str) -> Result<Sent, String> {
     match &anchor.place {
         Place::Rfc3161(caller, url) => {
             let nonce = random::bytes::<8>().map_err(|error| error.to_string())?;
@@ -212,57 +300,35 @@ async fn send(anchor: &Anchor, checkpoint: &Checkpoint, note: &str) -> Result<Op
             if answer.body.len() > TOKEN_MAX_BYTES {
                 return Err("its timestamp is too large for an entry".to_owned());
             }
-            Ok(Some(answer.body.to_vec()))
+            Ok(Sent::Taken(Some(answer.body.to_vec())))
         }
-        Place::Syslog(syslog) => syslog.send(checkpoint, note).await.map(|()| None),
-        Place::Directory(dir) => {
-            let path = file_of(dir, checkpoint);
-            let bytes = note.as_bytes().to_vec();
-            let written = tokio::task::spawn_blocking(move || keep(&path, &bytes)).await;
-            written.map_err(|error| error.to_string())?.map(|()| None)
-        }
+        Place::Syslog(syslog) => syslog.send(checkpoint, note).await.map(|()| Sent::Taken(None)),
+        Place::Directory(directory) => Ok(match directory.keep(checkpoint, note).await? {
+            directory::Kept::Here => Sent::Taken(None),
+            directory::Kept::Other { path, bytes } => {
+                Sent::Shown(bytes, format!("{}: another checkpoint of this size is there", path.display()))
+            }
+        }),
         Place::Http(caller, url) => {
             let answer = caller.post(url, "text/plain; charset=utf-8", note.to_owned()).await?;
-            if answer.status.is_success() { Ok(None) } else { Err(format!("it answered {}", answer.status)) }
-        }
-    }
-}
-
-/// `DIR/<SHA-256 of the origin>/<size>.note`.
-fn file_of(dir: &Path, checkpoint: &Checkpoint) -> PathBuf {
-    let hash = Sha256::digest(checkpoint.origin()).iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    dir.join(hash).join(format!("{:020}.note", checkpoint.size()))
-}
-
-/// Writes a note that was not there. One that is there with the same text stays as it is; another text is an alarm.
-fn keep(path: &Path, note: &[u8]) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    if let Some(dir) = path.parent() {
-        durable::make_dir(dir).map_err(failed)?;
-    }
-    match durable::create(path, note, durable::MODE_SHARED) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let there = std::fs::read(path).map_err(failed)?;
-            // Cosignatures may differ, what was signed may not.
-            if signed_text(&there) == signed_text(note) {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{}: another checkpoint of this size is there: the ledger was forked",
-                    path.display()
-                ))
+            match answer.status {
+                status if status.is_success() => Ok(Sent::Taken(None)),
+                StatusCode::CONFLICT => {
+                    Ok(Sent::Shown(answer.body.to_vec(), "it answered with another checkpoint".to_owned()))
+                }
+                status => Err(format!("it answered {status}")),
             }
         }
-        outcome => outcome.map_err(failed),
     }
 }
 
-fn signed_text(note: &[u8]) -> Option<String> {
-    indelible_ledger::Note::parse(note).ok().map(|note| note.text().to_owned())
+/// A task that ends when nobody waits for it any more.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn since(at: Utc, now: Utc) -> Duration {

@@ -1,7 +1,7 @@
 //! What a ledger signed goes to parties outside, so that nobody who holds the collector can take it back.
 //!
 //! * [`witnesses`]: submits checkpoints to witnesses, and keeps what they cosigned
-//! * [`anchors`], [`syslog`]: takes them to timestamp authorities, syslog servers, directories and other servers
+//! * [`anchors`], [`syslog`], [`directory`]: takes them to timestamp authorities, syslog servers, directories and other servers
 //! * [`http`]: calling them, bounded in time and size
 //!
 //! A party that does not answer never stops the collector. One that can show another history does: a checkpoint that
@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 pub mod anchors;
+pub mod directory;
 pub mod http;
+mod shown;
 pub mod syslog;
 pub mod witnesses;

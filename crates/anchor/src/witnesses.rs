@@ -8,6 +8,8 @@
 //! that; a checkpoint that the ledger's own key signed is, and then the collector sequences no more.
 
 use crate::http::Caller;
+use crate::shown;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
 use indelible_collector::Collector;
 use indelible_collector::proofs::NoProof;
@@ -17,8 +19,14 @@ use indelible_ledger::{Checkpoint, Hash, KeyHistory, Note, NoteSignature, Policy
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// Before a collector starts, witnesses are asked for this long.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Ledgers that are submitted at once.
+const LEDGERS_AT_ONCE: usize = 16;
 
 /// How witnesses are asked.
 pub struct Witnesses {
@@ -26,7 +34,7 @@ pub struct Witnesses {
     interval: Duration,
     caller: Caller,
     /// By witness and origin: the size that it is known to have cosigned last.
-    known: HashMap<(String, String), u64>,
+    known: Mutex<HashMap<(String, String), u64>>,
 }
 
 /// What a witness answered.
@@ -42,73 +50,114 @@ enum Answered {
 impl Witnesses {
     /// Witnesses are those of the policy that have an address.
     pub fn new(policy: Policy, interval: Duration, caller: Caller) -> Self {
-        Self { policy, interval, caller, known: HashMap::new() }
+        Self { policy, interval, caller, known: Mutex::default() }
+    }
+
+    /// Who must have cosigned what counts as witnessed.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Before a collector starts: what a witness can show of a ledger that goes beyond its head, or beside it. `heads` are
-    /// the ledgers' keys, and what each signed last. Witnesses that do not answer are passed over.
+    /// the ledgers' keys, and what each signed last. All are asked at once, for [`START_TIMEOUT`]; those that do not answer
+    /// are passed over.
     pub async fn evidence_against(&self, heads: &[(KeyHistory, Checkpoint)]) -> Option<String> {
+        let by = Instant::now() + START_TIMEOUT;
+        let asked = self.policy.witnesses().iter().filter(|witness| witness.url.is_some());
+        let mut asked: FuturesUnordered<_> = asked
+            .map(|witness| async move {
+                let shown = tokio::time::timeout_at(by, self.evidence_of(witness, heads)).await;
+                shown.unwrap_or_else(|_| {
+                    tracing::warn!(witness = witness.name, "it was not asked about all ledgers in time");
+                    None
+                })
+            })
+            .collect();
+        while let Some(shown) = asked.next().await {
+            if shown.is_some() {
+                return shown;
+            }
+        }
+        None
+    }
+
+    async fn evidence_of(&self, witness: &Witness, heads: &[(KeyHistory, Checkpoint)]) -> Option<String> {
         for (keys, head) in heads {
-            for witness in self.policy.witnesses() {
-                let Some(shown) = self.cosigned_last(witness, keys).await else { continue };
-                let beside = shown.size() == head.size() && shown.root() != head.root();
-                if shown.size() > head.size() || beside {
-                    return Some(words(witness, &shown, head));
-                }
+            let Some(shown) = self.cosigned_last(witness, keys).await else { continue };
+            let beside = shown.size() == head.size() && shown.root() != head.root();
+            if shown.size() > head.size() || beside {
+                return Some(shown::words(&name_of(witness), &shown, head));
             }
         }
         None
     }
 
     /// Submits until the task is given up.
-    pub async fn run(mut self, collector: Arc<Collector>) {
+    pub async fn run(self, collector: Arc<Collector>) {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for (tenant, size) in collector.signed_sizes() {
-                let witnessed = collector.witnessed(&tenant).map_or(0, |signed| signed.checkpoint.size());
-                if witnessed < size {
-                    self.submit(&collector, &tenant).await;
+            let behind = collector.signed_sizes().into_iter().filter(|(tenant, size)| {
+                collector.witnessed(tenant).is_none_or(|signed| signed.checkpoint.size() < *size)
+            });
+            // Several at once: a witness that hangs is waited for once, and not for each ledger again.
+            let mut waiting = behind.map(|(tenant, _)| tenant).collect::<Vec<_>>().into_iter();
+            let mut running = FuturesUnordered::new();
+            loop {
+                while running.len() < LEDGERS_AT_ONCE
+                    && let Some(tenant) = waiting.next()
+                {
+                    running.push(self.submit(&collector, tenant));
+                }
+                if running.next().await.is_none() {
+                    break;
                 }
             }
         }
     }
 
-    /// Has the newest checkpoint of a ledger cosigned, by whoever does.
-    pub async fn submit(&mut self, collector: &Arc<Collector>, tenant: &str) {
+    /// Has the newest checkpoint of a ledger cosigned, by whoever does. It is published as soon as there is a quorum.
+    pub async fn submit(&self, collector: &Arc<Collector>, tenant: String) {
+        let tenant = tenant.as_str();
         let signed = match collector.signed(tenant) {
             Ok(signed) => signed,
             Err(error) => return tracing::warn!(tenant, %error, "not submitted to witnesses"),
         };
+        let signed = &signed;
+        let asked = self.policy.witnesses().iter().filter(|witness| witness.url.is_some());
+        let mut asked: FuturesUnordered<_> = asked
+            .map(|witness| async move {
+                (witness, self.ask(collector, tenant, &signed.note, &signed.checkpoint, witness).await)
+            })
+            .collect();
         let mut lines = signed.note.signatures().to_vec();
-        for witness in self.policy.witnesses().to_vec() {
-            if witness.url.is_none() {
-                continue;
-            }
-            match self.ask(collector, tenant, &signed.note, &signed.checkpoint, &witness).await {
+        let mut published = false;
+        while let Some((witness, outcome)) = asked.next().await {
+            match outcome {
                 Ok(more) => lines.extend(more),
-                Err(why) => tracing::warn!(tenant, witness = witness.name, why, "not cosigned"),
+                Err(why) => {
+                    tracing::warn!(tenant, witness = witness.name, why, "not cosigned");
+                    continue;
+                }
+            }
+            let Ok(note) = Note::new(signed.note.text().to_owned(), lines.clone()) else { continue };
+            let cosigned = self.policy.cosigned(&note).unwrap_or_default();
+            if !cosigned.is_empty() && self.policy.is_satisfied_by(&cosigned) {
+                published = true;
+                if let Err(error) = collector.publish_witnessed(tenant, &note) {
+                    tracing::warn!(tenant, %error, "the witnessed checkpoint could not be kept");
+                }
             }
         }
-        let Ok(note) = Note::new(signed.note.text().to_owned(), lines) else { return };
-        let cosigned = self.policy.cosigned(&note).unwrap_or_default();
-        if cosigned.is_empty() || !self.policy.is_satisfied_by(&cosigned) {
-            tracing::warn!(
-                tenant,
-                cosigned = cosigned.len(),
-                "too few witnesses cosigned: the ledger goes on unwitnessed"
-            );
-            return;
-        }
-        if let Err(error) = collector.publish_witnessed(tenant, &note) {
-            tracing::warn!(tenant, %error, "the witnessed checkpoint could not be kept");
+        if !published {
+            tracing::warn!(tenant, "too few witnesses cosigned: the ledger goes on unwitnessed");
         }
     }
 
     /// Asks one witness, twice if it stands elsewhere than it was believed to.
     async fn ask(
-        &mut self,
+        &self,
         collector: &Arc<Collector>,
         tenant: &str,
         note: &Note,
@@ -117,14 +166,14 @@ impl Witnesses {
     ) -> Result<Vec<NoteSignature>, String> {
         let place = (witness.name.clone(), checkpoint.origin().to_owned());
         for _ in 0..2 {
-            let old_size = self.known.get(&place).copied().unwrap_or(0);
+            let old_size = self.known().get(&place).copied().unwrap_or(0);
             match self.ask_once(collector, tenant, note, checkpoint, witness, old_size).await {
                 Answered::Cosigned(lines) => {
-                    self.known.insert(place, checkpoint.size());
+                    self.known().insert(place, checkpoint.size());
                     return Ok(lines);
                 }
                 Answered::At(size) if size <= checkpoint.size() => {
-                    self.known.insert(place.clone(), size);
+                    self.known().insert(place.clone(), size);
                 }
                 Answered::At(_) | Answered::Forked => {
                     return match self.shown_against(collector, tenant, witness).await? {
@@ -139,6 +188,10 @@ impl Witnesses {
             }
         }
         Err("it changed its mind about what it cosigned last".to_owned())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_once(
@@ -193,29 +246,15 @@ impl Witnesses {
     ) -> Result<Option<String>, String> {
         let keys = collector.ledger_keys(tenant).map_err(|error| error.to_string())?;
         let keys = keys.ok_or("the ledger has no public key")?;
-        let Some(shown) = self.cosigned_last(witness, &keys).await else { return Ok(None) };
-        // What is here is looked at after what was shown: it can only have grown.
-        let here = collector.signed(tenant).map_err(|error| error.to_string())?.checkpoint;
-        if shown.size() > here.size() {
-            return Ok(Some(words(witness, &shown, &here)));
+        match self.cosigned_last(witness, &keys).await {
+            Some(shown) => shown::against(collector, tenant, &name_of(witness), &shown).await,
+            None => Ok(None),
         }
-        let (collector, tenant, size) = (collector.clone(), tenant.to_owned(), shown.size());
-        let proof = tokio::task::spawn_blocking(move || collector.prove_growth(&tenant, size)).await;
-        let proof = proof.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        Ok((proof.old_root != shown.root()).then(|| words(witness, &shown, &here)))
     }
 }
 
-/// What a witness shows, and how that differs from what is here.
-fn words(witness: &Witness, shown: &Checkpoint, here: &Checkpoint) -> String {
-    let what = if shown.size() > here.size() { "more" } else { "another history" };
-    format!(
-        "witness {} has {what} of ledger {}: {} entries that this ledger's key signed, and {} are here",
-        witness.name,
-        here.origin(),
-        shown.size(),
-        here.size()
-    )
+fn name_of(witness: &Witness) -> String {
+    format!("witness {}", witness.name)
 }
 
 /// The proof from one size to another that was signed. The ledger may have grown since: then the proof leads further, and

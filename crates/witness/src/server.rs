@@ -27,13 +27,18 @@ use tower::ServiceExt as _;
 const TEXT: &str = "text/plain; charset=utf-8";
 const DRAIN: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Requests that are read at once: bounds memory.
-const REQUESTS_MAX: usize = 16;
+/// A request must be here by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that are being read or wait: with [`REQUEST_MAX_BYTES`] it bounds memory. Others are told to come again.
+const REQUESTS_MAX: usize = 128;
+/// Requests that are decided at once. They were read before: nobody who is slow holds one of these.
+const DECIDED_MAX: usize = 16;
 
 #[derive(Clone)]
 struct Shared {
     witness: Arc<Witness>,
     requests: Arc<Semaphore>,
+    decided: Arc<Semaphore>,
 }
 
 /// Serves until `shutdown` is ready.
@@ -43,7 +48,11 @@ pub async fn serve(
     witness: Arc<Witness>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let shared = Shared { witness, requests: Arc::new(Semaphore::new(REQUESTS_MAX)) };
+    let shared = Shared {
+        witness,
+        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        decided: Arc::new(Semaphore::new(DECIDED_MAX)),
+    };
     let router = Router::new()
         .route("/add-checkpoint", post(add_checkpoint).layer(DefaultBodyLimit::max(REQUEST_MAX_BYTES)))
         .route("/{origin}/checkpoint", get(checkpoint))
@@ -64,12 +73,19 @@ pub async fn serve(
 }
 
 async fn add_checkpoint(State(shared): State<Shared>, request: Request<Body>) -> Response {
-    let Ok(_permit) = shared.requests.acquire().await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let Ok(_waits) = shared.requests.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n").into_response();
     };
-    let body = match axum::body::to_bytes(request.into_body(), REQUEST_MAX_BYTES).await {
-        Ok(body) => body,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    let body = axum::body::to_bytes(request.into_body(), REQUEST_MAX_BYTES);
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(_) => {
+            return (StatusCode::REQUEST_TIMEOUT, "the request did not come in time\n").into_response();
+        }
+    };
+    let Ok(_permit) = shared.decided.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let witness = shared.witness.clone();
     let outcome = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;

@@ -3,11 +3,13 @@
 //! ```text
 //! DIR/witness.seed     32 secret bytes (0600)
 //! DIR/witness.vkey     the public half, under the witness's name
-//! DIR/heads            for each log the checkpoint that was cosigned last: its length in decimal, a line end, the note
+//! DIR/heads            "indelible witness heads v1 N", then for each of N logs the checkpoint that was cosigned last:
+//!                      its length in decimal, a line end, the note
 //! ```
 //!
-//! Seed and heads are made together, once. A directory that has one without the other lost its memory, and a witness
-//! without memory would cosign a second history: it does not start.
+//! Seed and heads are made together, once. A directory that has one without the other lost its memory, and so did one
+//! whose heads are empty or break off: the first line says how many there are. A witness without memory would cosign a
+//! second history: it does not start.
 
 use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::witness::{AddCheckpoint, Refusal};
@@ -24,6 +26,8 @@ use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 const MICROSECONDS: i64 = 1_000_000;
+/// How the file of heads begins; their number follows.
+const HEADS_LINE: &str = "indelible witness heads v1 ";
 
 /// A witness with its key, its memory, and the logs that it knows.
 pub struct Witness {
@@ -104,7 +108,8 @@ impl Witness {
             let line = format!("{}\n", cosigner.verifier_key());
             durable::replace(&vkey_path, line.as_bytes(), MODE_SHARED).map_err(io_at(&vkey_path))?;
             // The memory first: a seed without it is refused.
-            durable::create(&heads_path, b"", MODE_SHARED).map_err(io_at(&heads_path))?;
+            durable::create(&heads_path, &to_bytes(&BTreeMap::new()), MODE_SHARED)
+                .map_err(io_at(&heads_path))?;
             durable::create(&seed_path, &*seed, MODE_SECRET).map_err(io_at(&seed_path))?;
         }
         let seed = Zeroizing::new(std::fs::read(&seed_path).map_err(io_at(&seed_path))?);
@@ -190,20 +195,24 @@ fn hash_of(origin: &str) -> String {
 }
 
 fn to_bytes(heads: &BTreeMap<String, Head>) -> Vec<u8> {
-    heads.values().flat_map(|head| format!("{}\n{}", head.note.len(), head.note).into_bytes()).collect()
+    let mut text = format!("{HEADS_LINE}{}\n", heads.len());
+    for head in heads.values() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}\n{}", head.note.len(), head.note);
+    }
+    text.into_bytes()
 }
 
 /// Reads the heads back. Each must carry this witness's own signature: nobody else wrote them.
-fn parse_heads(mut bytes: &[u8], own: &VerifierKey) -> Result<BTreeMap<String, Head>, String> {
+fn parse_heads(bytes: &[u8], own: &VerifierKey) -> Result<BTreeMap<String, Head>, String> {
     let mut heads = BTreeMap::new();
+    let (first, mut bytes) = line(bytes).ok_or("it has no first line: what was cosigned is forgotten")?;
+    let count = first.strip_prefix(HEADS_LINE).and_then(|count| count.parse::<usize>().ok());
+    let count = count.ok_or("it does not begin as heads do: what was cosigned is forgotten")?;
     while !bytes.is_empty() {
-        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("a length without an end")?;
-        let (length, rest) = bytes.split_at(end + 1);
-        let length: usize = std::str::from_utf8(&length[..end])
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|length| *length <= NOTE_MAX_BYTES)
-            .ok_or("a length that is none")?;
+        let (length, rest) = line(bytes).ok_or("a length without an end")?;
+        let length = length.parse().ok().filter(|length| *length <= NOTE_MAX_BYTES);
+        let length: usize = length.ok_or("a length that is none")?;
         let (note, rest) = rest.split_at_checked(length).ok_or("it breaks off")?;
         bytes = rest;
         let parsed = Note::parse(note).map_err(|error| error.to_string())?;
@@ -214,7 +223,17 @@ fn parse_heads(mut bytes: &[u8], own: &VerifierKey) -> Result<BTreeMap<String, H
             return Err("two heads of one log".to_owned());
         }
     }
-    Ok(heads)
+    match heads.len() == count {
+        true => Ok(heads),
+        false => Err(format!("{} heads of {count}: the others are forgotten", heads.len())),
+    }
+}
+
+/// The first line without its end, and what follows.
+fn line(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = bytes.split_at_checked(end + 1)?;
+    Some((std::str::from_utf8(line).ok()?.strip_suffix('\n')?, rest))
 }
 
 #[cfg(test)]

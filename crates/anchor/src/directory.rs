@@ -1,0 +1,83 @@
+//! An anchor that is a directory: each checkpoint a file of its own, `DIR/<SHA-256 of the origin>/<size>.note`, never
+//! written again.
+
+use indelible_ledger::{Checkpoint, Note};
+use indelible_os::durable;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// A directory may be on a machine that does not answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A directory, best on another machine.
+pub struct Directory {
+    dir: PathBuf,
+    /// One at a time is written: one that hangs keeps a thread, and must not get company.
+    writing: Arc<Semaphore>,
+}
+
+/// What became of a note.
+pub(crate) enum Kept {
+    /// It is there, now or since before.
+    Here,
+    /// Another text is there at its size, and stays.
+    Other { path: PathBuf, bytes: Vec<u8> },
+}
+
+impl Directory {
+    /// A directory that is made when the first note is.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, writing: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Writes a note that was not there.
+    ///
+    /// # Errors
+    /// Words on why that is not known to have been done.
+    pub(crate) async fn keep(&self, checkpoint: &Checkpoint, note: &str) -> Result<Kept, String> {
+        let late = || format!("{} does not answer", self.dir.display());
+        let writing = self.writing.clone().try_acquire_owned().map_err(|_| late())?;
+        let (path, note) = (file_of(&self.dir, checkpoint), note.to_owned());
+        let written = tokio::task::spawn_blocking(move || {
+            let _writing = writing;
+            keep(&path, note.as_bytes())
+        });
+        let written = tokio::time::timeout(TIMEOUT, written).await.map_err(|_| late())?;
+        written.map_err(|error| error.to_string())?
+    }
+}
+
+fn file_of(dir: &Path, checkpoint: &Checkpoint) -> PathBuf {
+    let hash = Sha256::digest(checkpoint.origin()).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    dir.join(hash).join(format!("{:020}.note", checkpoint.size()))
+}
+
+/// Blocks.
+fn keep(path: &Path, note: &[u8]) -> Result<Kept, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some(dir) = path.parent() {
+        durable::make_dir(dir).map_err(failed)?;
+    }
+    match durable::create(path, note, durable::MODE_SHARED) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let bytes = std::fs::read(path).map_err(failed)?;
+            // Cosignatures may differ, what was signed may not.
+            let same = signed_text(&bytes) == signed_text(note);
+            Ok(if same { Kept::Here } else { Kept::Other { path: path.to_owned(), bytes } })
+        }
+        outcome => outcome.map(|()| Kept::Here).map_err(failed),
+    }
+}
+
+fn signed_text(note: &[u8]) -> Option<String> {
+    Note::parse(note).ok().map(|note| note.text().to_owned())
+}
