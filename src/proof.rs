@@ -278,7 +278,7 @@ fn no_proof(error: &NoProof) -> Failure {
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()))
+    Failure::new(format!("{}: {}", path.display(), text::shown(&error.to_string())))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

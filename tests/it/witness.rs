@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use crate::kill::TwoMachines;
-use indelible_ledger::{Cosigner, Policy};
 use indelible_ledger::policy::Accepted;
+use indelible_ledger::{Cosigner, Policy};
 use indelible_verify::evidence;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -176,6 +176,16 @@ fn a_timestamp_taken_while_the_witness_was_away_spoils_no_bundle() {
     let (shown, warned) = bundle("stamped.zip", &[]);
     let shown = shown.unwrap();
     assert!(!warned && shown.cosigned.is_some() && shown.tokens.len() == 1, "{shown:?}");
+    // Where auditors are given another policy than the collector goes by, it is refused and leaves nothing.
+    let policy = std::fs::read_to_string(all.path("witnesses.policy")).unwrap();
+    let stranger = Cosigner::from_seed("stranger.example/1", &[4; 32]).unwrap().verifier_key().clone();
+    std::fs::write(all.path("witnesses.policy"), format!("witness w1 {stranger}\nquorum w1\n")).unwrap();
+    let path = all.path("refused.zip");
+    let refused = all.site().run(&["evidence", &ids[1], "-o", path.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stdout));
+    assert!(text(&refused.stderr).contains("would be refused by its auditor"), "{}", text(&refused.stderr));
+    assert!(!path.exists() && !all.path("refused.zip.partial").exists());
+    std::fs::write(all.path("witnesses.policy"), policy).unwrap();
     // The same from the directory itself.
     drop((witness, collector, gateway));
     let (shown, warned) = bundle("stopped.zip", &["--config", &all.machines.config]);
