@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use crate::kill::TwoMachines;
-use indelible_ledger::{Cosigner, Policy};
 use indelible_ledger::policy::Accepted;
+use indelible_ledger::{Cosigner, Policy};
 use indelible_verify::evidence;
 use std::io::Write as _;
 use std::net::SocketAddr;
