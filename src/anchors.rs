@@ -7,6 +7,7 @@ use crate::config::{self, AnchorSection, CollectorSection};
 use crate::failure::{Failure, Outcome};
 use crate::records::{print, with_collector};
 use crate::run_dir;
+use http::StatusCode;
 use indelible_anchor::anchors::{Anchor, Anchors, Place, Stamped, Taken, stamped};
 use indelible_anchor::directory::Directory;
 use indelible_anchor::http::Caller;
@@ -94,7 +95,12 @@ fn identity(section: &AnchorSection) -> Result<Option<Identity>, Failure> {
 fn take(common: &Common) -> Outcome {
     let taken: Vec<Value> = match run_dir::find(&common.data())? {
         Some((address, token)) => {
-            let body = api::post_empty(&address, &token, &common.purpose, "/v1/anchor")?.into_body()?;
+            let answer = api::post_empty(&address, &token, &common.purpose, "/v1/anchor")?;
+            if answer.status == StatusCode::NOT_FOUND {
+                return Err(Failure::new("the configuration of the running collector names no anchor")
+                    .hint("docs/anchors.md has [[collector.anchors]]"));
+            }
+            let body = answer.into_body()?;
             let answer: Value = serde_json::from_slice(&body).map_err(Failure::new)?;
             answer["anchors"].as_array().cloned().unwrap_or_default()
         }
@@ -137,14 +143,15 @@ fn list(common: &Common) -> Outcome {
             let one = json!({
                 "seq": entry.seq, "timestamp": entry.timestamp, "anchor": detail.get("anchor"), "kind": kind,
                 "ledger": ledger, "size": detail.get("size"), "root": detail.get("root"),
-                "stamped": stamped(&detail).is_some(),
+                "stamped": stamped(&detail).is_some(), "stamp_verified": false,
             });
             text.push_str(&format!("{one}\n"));
         } else {
             let name = detail.get("anchor").and_then(Value::as_str).unwrap_or_default();
             let size = detail.get("size").and_then(Value::as_u64).unwrap_or(0);
+            let stamp = if stamped(&detail).is_some() { "  timestamp unverified" } else { "" };
             text.push_str(&format!(
-                "{}  {}  {name}  {kind}  {ledger}  {size} entries\n",
+                "{}  {}  {name}  {kind}  {ledger}  {size} entries{stamp}\n",
                 entry.seq, entry.timestamp
             ));
         }
@@ -179,6 +186,11 @@ fn save(common: &Common, dir: &Path) -> Outcome {
 
 /// Entries of anchors, oldest first. They are no payloads: this needs no key.
 fn taken(common: &Common) -> Result<Vec<Entry>, Failure> {
+    let data = common.data();
+    if !data.is_dir() {
+        return Err(Failure::new(format!("there is no data directory {}", data.display()))
+            .hint("name the collector's with --data"));
+    }
     let bucket = crate::store::configured(common)?;
     let mut found = Vec::new();
     let mut malformed = None;

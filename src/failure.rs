@@ -39,7 +39,7 @@ impl Failure {
     pub(crate) fn listening(error: &NetError) -> Self {
         Self::new(error).hint(match error {
             NetError::Exposed(_) => {
-                "listen on loopback, set gateway.tls_cert and .tls_key, or pass --insecure-listen"
+                "listen on loopback, give it a certificate and key for TLS, or pass --insecure-listen"
             }
             _ => "another program may listen there: choose another address",
         })

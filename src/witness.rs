@@ -5,9 +5,9 @@ use crate::collector::runtime;
 use crate::failure::{Failure, Outcome};
 use crate::shutdown::Signals;
 use indelible_ledger::Policy;
-use indelible_net::server;
 use indelible_net::tls::{self, Identity};
-use indelible_witness::Witness;
+use indelible_net::{NetError, server};
+use indelible_witness::{Witness, WitnessError};
 use std::sync::Arc;
 
 /// Serves until asked to stop.
@@ -28,15 +28,25 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         .transpose()
         .map_err(Failure::new)?;
     let witness = Witness::open(&arguments.state, &arguments.name, policy).map_err(|error| {
-        Failure::new(error)
-            .hint("a witness that lost its memory must be retired: begin with another name and directory")
+        let hint = match &error {
+            WitnessError::Name(_) => "a URL without scheme, such as witness.example/1",
+            WitnessError::Held(_) => "stop that one, or name another directory with --state",
+            WitnessError::Io { .. } | WitnessError::Damaged { .. } => {
+                "a witness that lost its memory must be retired: begin with another name and directory"
+            }
+        };
+        Failure::new(error).hint(hint)
     })?;
     let witness = Arc::new(witness);
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
         let listener = server::bind(arguments.listen, tls.is_some(), arguments.insecure_listen)
             .await
-            .map_err(|error| Failure::listening(&error))?;
+            .map_err(|error| match error {
+                NetError::Exposed(_) => Failure::new(error)
+                    .hint("listen on loopback, give --tls-cert and --tls-key, or pass --insecure-listen"),
+                _ => Failure::listening(&error),
+            })?;
         let address = listener.local_addr().map_err(Failure::new)?;
         eprintln!("witness {} on {address}", witness.verifier_key());
         for (origin, size) in witness.logs() {

@@ -12,7 +12,8 @@ Examples:
   openssl ts -verify -data 17.note -in 17.tsr -untrusted 17.pem -CAfile authority.pem
 
 A running collector anchors by itself, each place as often as its interval_s says. Each anchor taken is an entry of the
-operations ledger. docs/anchors.md has the kinds.
+operations ledger. docs/anchors.md has the kinds. A timestamp's signature and certificates are not verified here:
+openssl ts -verify does that.
 
 Exit codes: 0 done · 1 a place was not reached · 2 usage, nothing configured")]
 pub(crate) struct Anchor {

@@ -11,8 +11,8 @@ ledgers; logs submit their checkpoints to it (C2SP tlog-witness).
 
 Examples:
   indelible key policy > logs.policy                       on the collector's machine; hand it to the witness
-  indelible witness --policy logs.policy --state /var/lib/witness --name witness.example/1 --listen 0.0.0.0:8091 \\
-      --tls-cert cert.pem --tls-key key.pem
+  indelible witness --policy logs.policy --state /var/lib/witness --name witness.example/1 \\
+      --listen 0.0.0.0:8091 --tls-cert cert.pem --tls-key key.pem
   curl https://witness.example:8091/vkey                   its key, for policies of collectors and auditors
 
 Its directory is its memory. A witness that lost it must not be run again under its name: it would cosign a second history.

@@ -99,6 +99,8 @@ fn ask(machines: &TwoMachines, gateway: &Process, count: usize) -> Vec<String> {
 }
 
 fn anchors(machines: &TwoMachines) -> Vec<Value> {
+    // A collector that is starting listens before it has one.
+    wait_until("a data directory", || machines.site.data.join("wal").is_dir());
     let output = machines.site.run(&["anchor", "--list", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -486,8 +488,7 @@ fn faulty_authority(fault: Fault) -> String {
             let body = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
             let answer = made_up(&request[body..], fault);
             let length = answer.len();
-            let head =
-                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
             drop(stream.write_all(&[head.as_bytes(), &answer].concat()));
         }
     });
@@ -516,7 +517,10 @@ fn a_timestamp_for_another_request_of_nobody_or_too_large_is_not_taken() {
     let all = anchors(&machines);
     assert!(all.iter().all(|one| one["anchor"] == "made-up" && one["stamp_verified"] == false), "{all:?}");
     let listed = text(&machines.site.run(&["anchor", "--list"]).stdout);
-    assert!(!listed.is_empty() && listed.lines().all(|line| line.ends_with("timestamp unverified")), "{listed}");
+    assert!(
+        !listed.is_empty() && listed.lines().all(|line| line.ends_with("timestamp unverified")),
+        "{listed}"
+    );
     drop(collector);
 }
 

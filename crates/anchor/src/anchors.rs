@@ -297,6 +297,9 @@ async fn send(anchor: &Anchor, checkpoint: &Checkpoint, note: &str) -> Result<Se
             if !timestamp::answers(&answer.body, nonce)? {
                 return Err("it answered another request".to_owned());
             }
+            if !timestamp::names_signer(&answer.body)? {
+                return Err("nobody signed its timestamp".to_owned());
+            }
             if answer.body.len() > TOKEN_MAX_BYTES {
                 return Err("its timestamp is too large for an entry".to_owned());
             }

@@ -79,6 +79,24 @@ pub fn certificates(response: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     Ok(found)
 }
 
+/// Whether anybody claims to have signed a response: it has a `SignerInfo` (RFC 5652 §5.1). Who, and rightly, is not said.
+///
+/// # Errors
+/// Words on what is not in the form of a response.
+pub fn names_signer(response: &[u8]) -> Result<bool, &'static str> {
+    let (_, rest) = token(response)?;
+    let mut rest = Der(rest);
+    // Certificates and revocation lists may stand before it.
+    for tag in [EXPLICIT, EXPLICIT + 1] {
+        if rest.0.first() == Some(&tag) {
+            rest.take(tag)?;
+        }
+    }
+    let mut signers = Der(rest.take(SET)?);
+    rest.end()?;
+    Ok(signers.take(SEQUENCE).is_ok_and(|signer| !signer.is_empty()))
+}
+
 /// The contents of `TSTInfo`, and what follows it within the signed data.
 fn token(response: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let mut outer = Der(response);

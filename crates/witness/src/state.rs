@@ -65,6 +65,9 @@ pub enum WitnessError {
         /// What is wrong with it.
         what: String,
     },
+    /// No key can have this name.
+    #[error("a witness cannot be called {0:?}")]
+    Name(String),
     /// Another witness runs on the directory.
     #[error("{} is in use by another witness", .0.display())]
     Held(PathBuf),
@@ -99,12 +102,13 @@ impl Witness {
         let lock = lock.ok_or_else(|| WitnessError::Held(dir.to_owned()))?;
         let [seed_path, vkey_path, heads_path] =
             ["witness.seed", "witness.vkey", "heads"].map(|name| dir.join(name));
+        // Of a seed of 32 bytes, only the name can be unfit.
+        let no_name = || WitnessError::Name(name.to_owned());
         let damaged =
             |path: &Path, what: &str| WitnessError::Damaged { path: path.to_owned(), what: what.to_owned() };
         if !seed_path.exists() && !heads_path.exists() {
             let seed = Zeroizing::new(random::bytes::<32>().map_err(io_at(&seed_path))?);
-            let cosigner =
-                Cosigner::from_seed(name, &seed).map_err(|error| damaged(dir, &error.to_string()))?;
+            let cosigner = Cosigner::from_seed(name, &seed).map_err(|_| no_name())?;
             let line = format!("{}\n", cosigner.verifier_key());
             durable::replace(&vkey_path, line.as_bytes(), MODE_SHARED).map_err(io_at(&vkey_path))?;
             // The memory first: a seed without it is refused.
@@ -117,7 +121,7 @@ impl Witness {
             Ok(seed) => Zeroizing::new(seed),
             Err(_) => return Err(damaged(&seed_path, "expected 32 bytes")),
         };
-        let cosigner = Cosigner::from_seed(name, &seed).map_err(|error| damaged(dir, &error.to_string()))?;
+        let cosigner = Cosigner::from_seed(name, &seed).map_err(|_| no_name())?;
         let public = std::fs::read_to_string(&vkey_path).map_err(io_at(&vkey_path))?;
         if public.trim_end() != cosigner.verifier_key().to_string() {
             return Err(damaged(&vkey_path, "the key of another witness, or under another name"));
