@@ -104,6 +104,13 @@ impl Policy {
         self.logs.iter().filter(may).map(|log| log.key.clone()).collect()
     }
 
+    /// The keys of the log with this origin that may sign a list of files over a tree of this size: those that may sign it or a
+    /// larger one. A key that came later may, because the one before it is destroyed; one that was retired before may not.
+    pub fn manifest_keys(&self, origin: &str, size: u64) -> Vec<VerifierKey> {
+        let may = |log: &&Log| log.key.name() == origin && size <= *log.sizes.end();
+        self.logs.iter().filter(may).map(|log| log.key.clone()).collect()
+    }
+
     /// The logs, and where they are.
     pub fn logs(&self) -> impl Iterator<Item = (&VerifierKey, Option<&str>)> {
         self.logs.iter().map(|log| (&log.key, log.url.as_deref()))

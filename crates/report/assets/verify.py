@@ -29,11 +29,13 @@ SMALL_MAX_BYTES = 1 << 20
 NOTE_MAX_BYTES = 1 << 20
 MANIFEST_MAX_BYTES = 8 << 20
 SIGNATURES_MAX = 64
+KEYS_MAX = 256
 ENTRY_MAX_BYTES = 61_440
 LINE_MAX_BYTES = 4_096
 HASH_LINE_BYTES = 44
 DEPTH_MAX = 127
 INTEGER_MAX = (1 << 53) - 1
+SIZE_MAX = (1 << 64) - 1
 POLICY_MAX_BYTES = 262_144
 POLICY_ITEMS_MAX = 256
 
@@ -514,6 +516,8 @@ class Policy:
 
     def __init__(self, raw):
         self.logs, self.witnesses, self.groups, self.quorum = [], {}, {}, ()
+        # For each log, the first and the last size that its key may sign; then what a line says of the next log.
+        self._sizes, self._next_sizes = [], None
         self._members = set()
         if len(raw) > POLICY_MAX_BYTES:
             raise Refused("too long")
@@ -521,18 +525,28 @@ class Policy:
             raise Refused("a control character")
         for at, line in enumerate(from_utf8(raw).split("\n"), 1):
             items = [item for item in re.split("[ \t]", line) if item]
-            if items and not items[0].startswith("#"):
+            if items and (items[0] == "#sizes" or not items[0].startswith("#")):
                 try:
                     self._take(items)
                 except Refused as refused:
                     raise Refused(f"line {at}: {refused}") from None
+        if self._next_sizes:
+            raise Refused("a #sizes line with no log line behind it")
         if self.quorum == ():
             raise Refused("no quorum line")
 
     def _take(self, items):
         kind, rest = items[0], items[1:]
-        if kind == "log" and len(rest) in (1, 2):
+        if kind == "#sizes" and len(rest) == 2:
+            first = from_decimal(rest[0], 1 << 64)
+            last = SIZE_MAX if rest[1] == "-" else from_decimal(rest[1], 1 << 64)
+            if first > last or self._next_sizes:
+                raise Refused("no size at all, or a second #sizes line before one log line")
+            self._next_sizes = (first, last)
+        elif kind == "log" and len(rest) in (1, 2):
             self._key(rest[0], Key.LOG, self.logs)
+            self._sizes.append(self._next_sizes or (0, SIZE_MAX))
+            self._next_sizes = None
         elif kind == "witness" and len(rest) in (2, 3):
             key = self._key(rest[1], Key.WITNESS, list(self.witnesses.values()))
             self._define(rest[0])
@@ -583,6 +597,14 @@ class Policy:
             raise Refused("a group of no members, or one that asks for more than it has")
         self._define(name)
         self.groups[name] = (needed, names)
+
+    def log_keys(self, origin, size):
+        """The keys of a log that may sign a tree of this size."""
+        return [key for key, (first, last) in zip(self.logs, self._sizes) if key.name == origin and first <= size <= last]
+
+    def manifest_keys(self, origin, size):
+        """Those that may sign a manifest over it: all that were not retired before."""
+        return [key for key, (_, last) in zip(self.logs, self._sizes) if key.name == origin and size <= last]
 
     def is_satisfied_by(self, cosigned):
         """Whether these names of witnesses are a quorum."""
@@ -775,31 +797,35 @@ def check_checkpoint(bundle, scope):
     return note, checkpoint
 
 
-def claimed_key(raw, origin):
-    """The newest key that the bundle itself names."""
+def claimed_keys(raw, origin):
+    """The keys that the bundle itself names, newest last."""
     text = from_utf8(raw)
     if not text.endswith("\n"):
         raise Refused("keys.txt does not end in a line")
-    keys = [Key(line) for line in text[:-1].split("\n")]
+    lines = text[:-1].split("\n")
+    if len(lines) > KEYS_MAX:
+        raise Refused("keys.txt has too many keys")
+    keys = [Key(line) for line in lines]
     if any(key.kind != Key.LOG or key.name != origin for key in keys):
         raise Refused("keys.txt has a key that is not the log's")
-    return keys[-1]
+    return keys
 
 
-def check_signature(bundle, scope, note, manifest, policy):
-    origin = scope["ledger"]["origin"]
+def check_signature(bundle, checkpoint, note, manifest, policy):
+    """After a change of keys the old key is destroyed: the new one signs manifests over old checkpoints."""
+    origin, size = checkpoint.origin, checkpoint.size
     try:
         if policy:
-            keys = [key for key in policy.logs if key.name == origin]
+            keys, of_manifest = policy.log_keys(origin, size), policy.manifest_keys(origin, size)
             if not keys:
-                raise Refused("the policy has no key of this log")
+                raise Refused("the policy has no key of this log for a tree of this size")
         else:
-            keys = [claimed_key(bundle.whole("keys.txt", SMALL_MAX_BYTES, "signature"), origin)]
-        signed = [key for key, _ in note.verified(keys)]
-        if not signed:
+            keys = claimed_keys(bundle.whole("keys.txt", SMALL_MAX_BYTES, "signature"), origin)
+            of_manifest = keys[-1:]
+        if not note.verified(keys):
             raise Refused("the checkpoint is not signed by the log's key")
-        if not manifest.verified(signed):
-            raise Refused("the manifest is not signed by the key that signed the checkpoint")
+        if not manifest.verified(of_manifest):
+            raise Refused("the manifest is not signed by a key of the log that is this recent")
     except Refused as refused:
         raise Broken("signature", str(refused)) from None
 
@@ -1103,7 +1129,7 @@ def check(file, policy=None):
         manifest = check_manifest(bundle)
         scope = check_scope(bundle)
         note, checkpoint = check_checkpoint(bundle, scope)
-        check_signature(bundle, scope, note, manifest, policy)
+        check_signature(bundle, checkpoint, note, manifest, policy)
         cosigned = check_quorum(note, policy)
         entries, chain = check_entries(bundle, scope, checkpoint)
         check_chain(chain)

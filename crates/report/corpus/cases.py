@@ -3,8 +3,8 @@
 import json
 
 from make import (
-    AS_OF, D, HERE, L, LOG, OLD, ORIGIN, OTHER, P, T, T8, TENANT, TWISTED, W, B, Ledger, Secret, b64, canonical, encoded,
-    file_of, leaf, note_of, parts_of, proof_of, put, sha256, spelled, times, tree, usual, zip_of,
+    AS_OF, D, ELSEWHERE, HERE, L, LOG, OLD, ORIGIN, OTHER, P, T, T8, TENANT, TWISTED, W, B, Ledger, Secret, b64, canonical,
+    encoded, file_of, leaf, note_of, parts_of, proof_of, put, sha256, spelled, times, tree, usual, zip_of,
 )
 
 USUAL = usual()
@@ -34,6 +34,7 @@ def put_all():
     scopes()
     checkpoints()
     signatures()
+    rotations()
     quorums()
     entries()
     chains()
@@ -137,7 +138,7 @@ def twisted(wanted):
     return parts
 
 
-def huge(size, seq, name, check=None, stated=None):
+def huge(size, seq, name, check=None, stated=None, **more):
     """One entry in a tree of a size that nobody has written down: its proof is made up, and the root computed from it."""
     ledger = Ledger()
     ledger.add(change=lambda entry: entry.update(seq=seq))
@@ -154,7 +155,7 @@ def huge(size, seq, name, check=None, stated=None):
         return sha256(b"\1", left, root(start + k, end))
 
     top = root(0, size)
-    parts = parts_of(ledger, [0], size=size, proof=proof, root=top)
+    parts = edit(parts_of(ledger, [0], size=size, proof=proof, root=top), **more)
     if stated is not None:
         parts["completeness"]["size"] = stated
     put(name, parts, check)
@@ -452,10 +453,9 @@ def signatures():
     parts["keys_wrong"] = True
     bad("signature-by-another", parts)
     bad("signature-by-another-origin", one(signer=Secret("log", "elsewhere.example")))
-    bad("signature-manifest-by-another", one(), manifest_signer=OTHER)
-    bad("signature-manifest-by-old", one(keys=[OLD.vkey, LOG.vkey]), manifest_signer=OLD)
-    parts = edit(one(), cosigners=[OLD.signed], manifest_signer=OLD)
-    put("signature-manifest-by-second", parts, "signature", overrides={"two-of-three.policy": "quorum"})
+    bad("signature-manifest-by-another", one(), manifest_signer=OTHER, keys_wrong=True)
+    bad("signature-manifest-by-old", one(keys=[OLD.vkey, LOG.vkey]), manifest_signer=OLD, keys_wrong=True)
+    bad("signature-manifest-by-second", one(), also=[OLD], manifest_signer=OLD, keys_wrong=True)
 
     def checkpoint_line(name, line):
         parts = one()
@@ -507,6 +507,57 @@ def off_the_curve():
 def not_reduced():
     """A point whose y is written with the prime added."""
     return (P + next(y for y in range(2, 19) if is_on_the_curve(y))).to_bytes(32, "little")
+
+
+def rotations():
+    """OLD was the log's key up to the handover, whose checkpoint LOG signed as well (`sizes.policy`)."""
+    handover, both = 5, [OLD.vkey, LOG.vkey]
+
+    def at(size, signer, manifest_signer, keys=both, **changes):
+        parts = parts_of(USUAL, [2], leaves=[leaf(raw) for raw in USUAL.raw[:size]], signer=signer, keys=keys)
+        return edit(parts, manifest_signer=manifest_signer, **changes)
+
+    def good_at(name, *given, cosigned=None, **changes):
+        put("good-rotated-" + name, at(*given, **changes), cosigned=cosigned)
+
+    def bad_at(name, *given, **changes):
+        put("signature-rotated-" + name, at(*given, **changes, keys_wrong=True), "signature")
+
+    good_at("old-checkpoint", 4, OLD, LOG)
+    good_at("first-of-the-old-checkpoints", 3, OLD, LOG)
+    good_at("old-checkpoint-cosigned", 4, OLD, LOG, cosigned={0: T, 1: T + 60},
+            cosigners=[lambda t: W[0].cosigned(t, T), lambda t: W[1].cosigned(t, T + 60)])
+    good_at("old-checkpoint-before", 4, OLD, OLD, [OLD.vkey])
+    good_at("handover", handover, OLD, LOG, also=[LOG])
+    good_at("handover-before", handover, OLD, OLD, [OLD.vkey], also=[LOG])
+    good_at("handover-by-old-alone", handover, OLD, OLD, [OLD.vkey])
+    good_at("handover-by-new-alone", handover, LOG, LOG)
+    good_at("behind-handover", handover + 1, LOG, LOG)
+    good_at("both-behind-handover", handover + 1, OLD, LOG, also=[LOG])
+    good_at("third-key", 4, OTHER, OTHER, [OTHER.vkey])
+    good_at("keys-twice", 4, OLD, LOG, [LOG.vkey, *both])
+    good_at("keys-256", 11, LOG, LOG, [OLD.vkey] * 255 + [LOG.vkey])
+    # Nothing in such a bundle is wrong without a policy that says which sizes a key may have signed.
+    good_at("old-behind-handover", handover + 1, OLD, LOG)
+    good_at("new-before-handover", 4, LOG, LOG)
+    good_at("manifest-by-retired", handover + 1, LOG, OLD, both[::-1])
+    good_at("other-line-fails", handover + 1, LOG, LOG, [LOG.vkey], failing=[OLD])
+    bad_at("old-line-fails", handover + 1, LOG, LOG, failing=[OLD])
+    bad_at("new-line-fails", 4, OLD, LOG, failing=[LOG])
+    bad_at("handover-old-line-fails", handover, LOG, LOG, failing=[OLD])
+    bad_at("handover-new-line-fails", handover, OLD, LOG, failing=[LOG])
+    bad_at("manifest-by-old", 4, OLD, OLD)
+    bad_at("manifest-by-another", 4, OLD, OTHER)
+    bad_at("manifest-by-another-origin", handover + 1, LOG, ELSEWHERE)
+    bad_at("old-is-not-in-keys", 4, OLD, LOG, [LOG.vkey])
+    bad_at("keys-257", 11, LOG, LOG, [OLD.vkey] * 256 + [LOG.vkey])
+    # Sizes that a double cannot tell from each other; no such bundle holds.
+    for name, size, signer, manifest_signer in (
+            ("2-53-by-old", 2**53, OLD, LOG), ("2-53-by-new", 2**53, LOG, LOG), ("2-53-by-old-alone", 2**53, OLD, OLD),
+            ("2-53-1-by-old", 2**53 + 1, OLD, LOG), ("2-53-1-by-new", 2**53 + 1, LOG, LOG),
+            ("2-53-1-manifest-by-old", 2**53 + 1, LOG, OLD), ("2-64-by-new", 2**64 - 1, LOG, LOG)):
+        huge(size, 2**52 + 5, "counts-rotated-" + name, "counts", 11, signer=signer, manifest_signer=manifest_signer,
+             keys=[OLD.vkey, LOG.vkey] if manifest_signer is LOG else [LOG.vkey, OLD.vkey])
 
 
 def quorums():

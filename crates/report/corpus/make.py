@@ -4,8 +4,8 @@
     python3 make.py [--all] [DIRECTORY]
 
 Deterministic, standard library only; it shares no code with the programs that are tested with it. What a name begins
-with is the check that must fail (docs/formats/evidence.md); everything up to that check is right, and signed: who makes
-these has the log's key. `expected.json` has, for each bundle and each policy that can be read ("" is none), exit code and `check`,
+with is the check that must fail without a policy or with one that asks for it (docs/formats/evidence.md); everything up to
+that check is right, and signed: who makes these has the log's key. `expected.json` has, for each bundle and each policy that can be read ("" is none), exit code and `check`,
 and where it holds the whole verdict; with the other policies the exit code is 2. In the repository is a part of the corpus,
 to keep it small; `--all` writes all of it. `token.tsr` and `token.pem` are real ones of a throw-away authority (see `token.sh`).
 """
@@ -23,7 +23,7 @@ ORDER_OF_CHECKS = (
     "zip manifest scope checkpoint signature quorum entries chain proof payload counts timestamp".split()
 )
 SOME_MAX = 16
-LARGE_MIN_BYTES = 20_000
+LARGE_MIN_BYTES = 40_000
 ORIGIN = "ledger.example/0198f3a2-6c1d-7e40-9b52-3f0a7d5c8e11"
 TENANT = "acme"
 AS_OF = "2026-11-26T08:00:00.000000Z"
@@ -126,6 +126,7 @@ class Secret:
 LOG = Secret("log")
 OLD = Secret("old log")
 OTHER = Secret("another log")
+ELSEWHERE = Secret("log elsewhere", "elsewhere.example")
 TWISTED = Secret("twisted", torsion=True)
 W = [Secret(f"witness {n}", f"witness{n}.example", 4) for n in range(1, 5)]
 T = 1_795_000_000  # when the first witness cosigned
@@ -340,8 +341,11 @@ def parts_of(ledger, pick, selection=None, states=None, erasures=None, tokens=()
         "checkpoint": f"{ORIGIN}\n{size}\n{b64(root)}\n",
         "signer": signer,
         "manifest_signer": None,
+        "also": [],          # keys that sign the checkpoint as well
+        "failing": [],       # keys with a line that does not verify
         "cosigners": [],
         "keys": [signer.vkey] if keys is None else keys,
+        "keys_wrong": False,  # with other lines in keys.txt the signatures would be right
         "openings": openings,
         "payloads": payloads,
         "tokens": list(tokens),
@@ -365,8 +369,9 @@ def spelled(lines):
 
 def note_of(parts):
     text = parts["checkpoint"]
-    return text + "\n" + parts["signer"].signed(text) + "".join(
-        one(text) if callable(one) else one for one in parts["cosigners"])
+    lines = [key.signed(text) for key in (parts["signer"], *parts["also"])]
+    lines += [key.signed("of another text") for key in parts["failing"]]
+    return text + "\n" + "".join(lines) + "".join(one(text) if callable(one) else one for one in parts["cosigners"])
 
 
 def file_of(parts):
@@ -400,16 +405,37 @@ def file_of(parts):
     return parts["file"](zip_of(members, **parts["zip"]))
 
 
+SIZE_MAX = 2**64 - 1
+
+
+def always(*keys):
+    return {key.vkey: (0, SIZE_MAX) for key in keys}
+
+
+# Name → text; the log's keys in it with the first and the last size that each may sign, None if it cannot be read; the quorum.
 POLICIES = {
-    "log.policy": (f"# the log alone\nlog {LOG.vkey} https://log.example/\nquorum none\n", {LOG.vkey}, None),
-    "one.policy": (f"log {LOG.vkey}\nwitness first {W[0].vkey}\nquorum first\n", {LOG.vkey}, lambda w: 0 in w),
+    "log.policy": (f"# the log alone\nlog {LOG.vkey} https://log.example/\nquorum none\n", always(LOG), None),
+    "one.policy": (f"log {LOG.vkey}\nwitness first {W[0].vkey}\nquorum first\n", always(LOG), lambda w: 0 in w),
     "two-of-three.policy": (
         f"log {LOG.vkey}\nlog {OLD.vkey}\n\nwitness a {W[0].vkey}\nwitness b {W[1].vkey}\nwitness c {W[2].vkey}\n"
         "group some 2 a b c\n\tgroup\tall all some\nquorum all\n",
-        {LOG.vkey, OLD.vkey}, lambda w: len(w & {0, 1, 2}) >= 2),
-    "other-key.policy": (f"log {OTHER.vkey}\nquorum none\n", {OTHER.vkey}, None),
-    "elsewhere.policy": (f"log {Secret('log', 'elsewhere.example').vkey}\nquorum none\n", set(), None),
-    "twisted.policy": (f"log {TWISTED.vkey}\nlog {LOG.vkey}\nquorum none", {TWISTED.vkey, LOG.vkey}, None),
+        always(LOG, OLD), lambda w: len(w & {0, 1, 2}) >= 2),
+    "other-key.policy": (f"log {OTHER.vkey}\nquorum none\n", always(OTHER), None),
+    "elsewhere.policy": (f"log {Secret('log', 'elsewhere.example').vkey}\nquorum none\n", {}, None),
+    "twisted.policy": (f"log {TWISTED.vkey}\nlog {LOG.vkey}\nquorum none", always(TWISTED, LOG), None),
+    "sizes.policy": (
+        f"#sizes 0 5\nlog {OLD.vkey}\n\n\t #sizes\t5   - \n# the newer key\n\nlog {LOG.vkey}\n"
+        f"log {ELSEWHERE.vkey}\nquorum none\n",
+        {OLD.vkey: (0, 5), LOG.vkey: (5, SIZE_MAX)}, None),
+    # The #sizes of one key are not those of the next; what only looks like such a line is a comment.
+    "sizes-hole.policy": (
+        f"#sizes 0 3\nwitness a {W[0].vkey}\nlog {OLD.vkey}\nlog {OTHER.vkey}\n#sizes 0 0\nlog {TWISTED.vkey}\n"
+        f"#sizes 11 11\n#sizes: 0 1\n# sizes 0 1\n#sizes0 1\n#SIZES 0 1\n##sizes 0 1\n#sizes\u00a00 1\nlog {LOG.vkey}\n"
+        "quorum none\n",
+        {OLD.vkey: (0, 3), **always(OTHER), TWISTED.vkey: (0, 0), LOG.vkey: (11, 11)}, None),
+    "sizes-large.policy": (
+        f"#sizes 0 {2**53}\nlog {OLD.vkey}\n#sizes {2**53 + 1} {SIZE_MAX}\nlog {LOG.vkey}\nquorum none\n",
+        {OLD.vkey: (0, 2**53), LOG.vkey: (2**53 + 1, SIZE_MAX)}, None),
     "no-quorum-line.policy": (f"log {LOG.vkey}\n", None, None),
     "undefined-member.policy": (f"log {LOG.vkey}\ngroup g any a\nwitness a {W[0].vkey}\nquorum g\n", None, None),
     "member-twice.policy": (f"log {LOG.vkey}\nwitness a {W[0].vkey}\ngroup g 2 a a\nquorum g\n", None, None),
@@ -421,14 +447,50 @@ POLICIES = {
     "key-id.policy": ("log " + LOG.vkey.replace(LOG.id.hex(), "00000000") + "\nquorum none\n", None, None),
     "carriage-return.policy": (f"log {LOG.vkey}\r\nquorum none\r\n", None, None),
     "group-of-none.policy": (f"log {LOG.vkey}\ngroup g all\nquorum g\n", None, None),
+    "sizes-behind.policy": (f"log {LOG.vkey}\n#sizes 0 -\nquorum none\n", None, None),
+    **{f"sizes-{name}.policy": (f"{lines}\nlog {LOG.vkey}\nquorum none\n", None, None) for name, lines in {
+        "no-number": "#sizes",
+        "one-number": "#sizes 0",
+        "three-numbers": "#sizes 0 5 11",
+        "comment-behind": "#sizes 0 - # all",
+        "turned": "#sizes 6 5",
+        "turned-beyond-2-53": f"#sizes {2**53 + 1} {2**53}",
+        "leading-zero": "#sizes 00 11",
+        "leading-zero-last": "#sizes 0 011",
+        "2-64": f"#sizes 0 {2**64}",
+        "from-2-64": f"#sizes {2**64} -",
+        "21-digits": "#sizes 0 100000000000000000000",
+        "from-dash": "#sizes - 11",
+        "sign": "#sizes 0 +11",
+        "minus": "#sizes -1 11",
+        "hex": "#sizes 0 0xff",
+        "exponent": "#sizes 0 1e3",
+        "fraction": "#sizes 0.0 11",
+        "underscore": "#sizes 0 1_1",
+        "other-digits": "#sizes \u0660 -",
+        "indented": "\t#sizes 0",
+        "twice": "#sizes 0 -\n#sizes 0 -",
+        "twice-apart": f"#sizes 0 5\n\n# comment\nwitness a {W[0].vkey}\n#sizes 5 -",
+    }.items()},
 }
 
 CORPUS, EXPECTED = {}, {}
 
 
-def put(name, parts, check=None, cosigned=None, spoiled=frozenset(), tokens=(), overrides=None):
+def is_signed_for(parts, logs):
+    """Whether the signatures over a bundle satisfy a policy with these keys of the log."""
+    size = int(parts["checkpoint"].split("\n")[1])
+    holding = {vkey for vkey, (first, last) in logs.items() if first <= size <= last}
+    recent = {vkey for vkey, (_, last) in logs.items() if size <= last}
+    signers = {key.vkey for key in (parts["signer"], *parts["also"])}
+    failing = {key.vkey for key in parts["failing"]}
+    manifest_signer = parts["manifest_signer"] or parts["signer"]
+    return bool(signers & holding) and not failing & holding and manifest_signer.vkey in recent
+
+
+def put(name, parts, check=None, cosigned=None, spoiled=frozenset(), tokens=()):
     """Takes a bundle in. `check`: what fails without a policy. `cosigned`: witness → time; `spoiled`: witnesses with a line
-    that does not verify; `overrides`: policy → the check that fails under it."""
+    that does not verify."""
     raw = file_of(parts)
     assert name not in CORPUS
     CORPUS[name] = raw
@@ -437,16 +499,15 @@ def put(name, parts, check=None, cosigned=None, spoiled=frozenset(), tokens=(), 
     for policy, (_, logs, quorum) in {"": ("", None, None), **POLICIES}.items():
         if policy and logs is None:
             continue
-        failed = [] if check is None else [check]
+        failed = [] if check is None or policy and check == "signature" and parts["keys_wrong"] else [check]
         known = {n for n in range(4) if policy and W[n].vkey in POLICIES[policy][0]}
         if policy:
-            if check == "signature" and parts.get("keys_wrong") and parts["signer"].vkey in logs:
-                failed = []  # only keys.txt is wrong, and nobody looks at it
-            if parts["signer"].vkey not in logs:
+            before = check is not None and ORDER_OF_CHECKS.index(check) < ORDER_OF_CHECKS.index("signature")
+            if not before and not is_signed_for(parts, logs):
                 failed.append("signature")
             if known & set(spoiled) or (quorum and not quorum(set(cosigned) & known)):
                 failed.append("quorum")
-        first = (overrides or {}).get(policy, min(failed, key=ORDER_OF_CHECKS.index, default=None))
+        first = min(failed, key=ORDER_OF_CHECKS.index, default=None)
         expected[policy] = {"check": first, "exit": 0 if first is None else 1}
         if first is None:
             times = [time for n, time in cosigned.items() if n in known]
@@ -471,10 +532,12 @@ def rfc3339(seconds):
 
 
 def some_of(names):
-    """Of each check up to SOME_MAX, evenly spaced in the order of `cases.py`, without the large ones; all that are good."""
+    """Of each check up to SOME_MAX, evenly spaced in the order of `cases.py`, without the large ones; all that are good, and
+    all about keys that change."""
     kept, by_check = [], {}
     for name in names:
-        by_check.setdefault(name.split("-")[0], []).append(name)
+        check, about, *_ = name.split("-")
+        by_check.setdefault("good" if about == "rotated" else check, []).append(name)
     for check, group in by_check.items():
         small = [name for name in group if len(CORPUS[name]) <= LARGE_MIN_BYTES]
         most = len(small) if check == "good" else SOME_MAX
@@ -492,7 +555,7 @@ def main(directory, take_all):
     for name in names:
         (directory / f"{name}.zip").write_bytes(CORPUS[name])
     for name, (text, _, _) in POLICIES.items():
-        (directory / "policies" / name).write_text(text)
+        (directory / "policies" / name).write_text(text, encoding="utf-8")
     short = {"separators": (",", ":"), "sort_keys": True}
     refused = sorted(name for name, (_, logs, _) in POLICIES.items() if logs is None)
     rows = [f" {json.dumps(name + '.zip')}:{json.dumps(EXPECTED[name], **short)}" for name in names]

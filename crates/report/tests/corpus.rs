@@ -4,7 +4,7 @@
 use indelible_ledger::Policy;
 use indelible_verify::evidence::{Fault, check};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::process::Command;
 struct Expected {
     /// By bundle and policy; `""` is none.
     bundles: BTreeMap<String, BTreeMap<String, Verdict>>,
+    /// What cannot be read.
+    refused_policies: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -72,6 +74,18 @@ fn every_bundle_gets_the_verdict_that_all_must_come_to() {
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(expected.bundles.len() > 500 && good > 50, "{good} good, {broken} broken");
+}
+
+#[test]
+fn policies_that_are_none_are_refused() {
+    let expected: Expected =
+        serde_json::from_slice(&fs::read(corpus().join("expected.json")).unwrap()).unwrap();
+    let refused = fs::read_dir(corpus().join("policies")).unwrap().filter_map(|file| {
+        let file = file.unwrap();
+        let read = Policy::parse(&fs::read(file.path()).unwrap());
+        read.is_err().then(|| file.file_name().into_string().unwrap())
+    });
+    assert_eq!(refused.collect::<BTreeSet<_>>(), expected.refused_policies);
 }
 
 /// Each byte of each member and of everything around them.

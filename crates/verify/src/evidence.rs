@@ -19,6 +19,7 @@ use crate::timestamp;
 use archive::Archive;
 use content::{Contents, Scope, Selection};
 use indelible_ledger::note::{NOTE_MAX_BYTES, Note};
+use indelible_ledger::rotation::KEYS_MAX;
 use indelible_ledger::{Checkpoint, CheckpointError, KeyKind, NoteError, Policy, VerifierKey};
 use members::Members;
 use std::fmt;
@@ -41,7 +42,7 @@ pub enum Check {
     Scope,
     /// The checkpoint is one, of the ledger in the scope.
     Checkpoint,
-    /// The log's key signed checkpoint and manifest.
+    /// Keys of the log signed checkpoint and manifest.
     Signature,
     /// The policy's witnesses cosigned.
     Quorum,
@@ -151,7 +152,7 @@ pub fn check(file: impl Read + Seek, policy: Option<&Policy>) -> Result<Shown, F
         .map_err(|what| Fault::Broken(Check::Scope, what))?;
     let note = archive.whole("checkpoint", NOTE_MAX_BYTES as u64, Check::Checkpoint)?;
     let checkpoint = check_checkpoint(&note, &scope)?;
-    check_signatures(&mut archive, &note, &manifest, &scope, policy)?;
+    check_signatures(&mut archive, &note, &checkpoint, &manifest, policy)?;
     let cosigned = check_quorum(&note, policy)?;
     let contents = Contents::check(&mut archive, &scope, &checkpoint, &members)?;
     let as_of = contents.check_statements(&mut archive, &scope, &checkpoint)?;
@@ -208,57 +209,60 @@ fn check_checkpoint(note: &[u8], scope: &Scope) -> Result<Checkpoint, Fault> {
     Ok(checkpoint)
 }
 
+/// The checkpoint is signed by a key of the log that may sign its size, and the manifest by one that was not retired before.
+/// They need not be the same: after a change of keys the old one is destroyed, and the new one signs what is made of old records.
 fn check_signatures<F: Read + Seek>(
     archive: &mut Archive<F>,
     note: &[u8],
+    checkpoint: &Checkpoint,
     manifest: &Note,
-    scope: &Scope,
     policy: Option<&Policy>,
 ) -> Result<(), Fault> {
     let broken = |what: String| Fault::Broken(Check::Signature, what);
-    let origin = &scope.ledger.origin;
-    let keys = match policy {
-        Some(policy) => {
-            let text = Note::parse(note).map_err(|error| broken(error.to_string()))?;
-            let claimed = Checkpoint::parse_body(text.text()).map_err(|error| broken(error.to_string()))?;
-            policy.log_keys(origin, claimed.size())
+    let (origin, size) = (checkpoint.origin(), checkpoint.size());
+    let (of_checkpoint, of_manifest) = match policy {
+        Some(policy) => (policy.log_keys(origin, size), policy.manifest_keys(origin, size)),
+        None => {
+            let keys = claimed_keys(&archive.small("keys.txt", Check::Signature)?, origin).map_err(broken)?;
+            let newest = keys.last().cloned().into_iter().collect();
+            (keys, newest)
         }
-        None => vec![claimed_key(&archive.small("keys.txt", Check::Signature)?, origin).map_err(broken)?],
     };
-    if keys.is_empty() {
+    if of_checkpoint.is_empty() {
         return Err(broken(format!("the policy has no key of {origin} for a tree of this size")));
     }
-    match Checkpoint::open(note, origin, &keys) {
+    match Checkpoint::open(note, origin, &of_checkpoint) {
         Ok(_) => {}
         Err(CheckpointError::Note(NoteError::NoKnownSignature)) => {
             return Err(broken("the checkpoint is not signed by the log's key".to_owned()));
         }
         Err(error) => return Err(broken(format!("checkpoint: {error}"))),
     }
-    // By the key that signed the checkpoint, where a policy has several.
-    let note = Note::parse(note).map_err(|error| broken(error.to_string()))?;
-    let signed: Vec<VerifierKey> = note
-        .verify(&keys)
-        .map_err(|error| broken(error.to_string()))?
-        .iter()
-        .map(|one| one.key.clone())
-        .collect();
-    manifest.verify(&signed).map(|_| ()).map_err(|error| broken(format!("manifest: {error}")))
+    match manifest.verify(&of_manifest) {
+        Ok(_) => Ok(()),
+        Err(NoteError::NoKnownSignature) => {
+            Err(broken("the manifest is not signed by a key of the log that is this recent".to_owned()))
+        }
+        Err(error) => Err(broken(format!("manifest: {error}"))),
+    }
 }
 
-/// The newest key that the bundle itself names.
-fn claimed_key(bytes: &[u8], origin: &str) -> Result<VerifierKey, String> {
+/// The keys that the bundle itself names, newest last; at least one.
+fn claimed_keys(bytes: &[u8], origin: &str) -> Result<Vec<VerifierKey>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "keys.txt is not UTF-8")?;
     let lines = text.strip_suffix('\n').ok_or("keys.txt does not end in a line")?;
-    let mut newest = None;
+    let mut keys = Vec::new();
     for line in lines.split('\n') {
+        if keys.len() == KEYS_MAX {
+            return Err(format!("keys.txt has more than {KEYS_MAX} keys"));
+        }
         let key: VerifierKey = line.parse().map_err(|error| format!("keys.txt: {error}"))?;
         if key.kind() != KeyKind::Ed25519 || key.name() != origin {
             return Err("keys.txt has a key that is not the log's".to_owned());
         }
-        newest = Some(key);
+        keys.push(key);
     }
-    newest.ok_or_else(|| "keys.txt is empty".to_owned())
+    Ok(keys)
 }
 
 fn check_quorum(note: &[u8], policy: Option<&Policy>) -> Result<Option<u64>, Fault> {

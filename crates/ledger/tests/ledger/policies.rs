@@ -145,6 +145,30 @@ fn a_key_signs_only_the_sizes_that_the_policy_says() {
 }
 
 #[test]
+fn a_list_of_files_is_signed_by_a_key_that_was_not_retired_before() {
+    let key = |seed| Ed25519Signer::from_seed(ORIGIN, &[seed; 32]).unwrap().verifier_key().clone();
+    let (old, new, always) = (key(1), key(2), key(3));
+    let elsewhere = Ed25519Signer::from_seed("log.example/two", &[4; 32]).unwrap();
+    let text = format!(
+        "#sizes 0 7\nlog {old}\n#sizes 7 {}\nlog {new}\nlog {always}\nlog {}\nquorum none\n",
+        u64::MAX - 1,
+        elsewhere.verifier_key()
+    );
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    for (size, log_keys, manifest_keys) in [
+        (0, vec![&old, &always], vec![&old, &new, &always]),
+        (6, vec![&old, &always], vec![&old, &new, &always]),
+        (7, vec![&old, &new, &always], vec![&old, &new, &always]),
+        (8, vec![&new, &always], vec![&new, &always]),
+        (u64::MAX - 1, vec![&new, &always], vec![&new, &always]),
+        (u64::MAX, vec![&always], vec![&always]),
+    ] {
+        assert_eq!(policy.log_keys(ORIGIN, size).iter().collect::<Vec<_>>(), log_keys, "{size}");
+        assert_eq!(policy.manifest_keys(ORIGIN, size).iter().collect::<Vec<_>>(), manifest_keys, "{size}");
+    }
+}
+
+#[test]
 fn what_is_no_policy_is_refused_with_its_line() {
     let (log, one, two) = (log(), witness(1), witness(2));
     let (log, one, two) = (log.verifier_key(), one.verifier_key(), two.verifier_key());
@@ -173,6 +197,8 @@ fn what_is_no_policy_is_refused_with_its_line() {
         (format!("#sizes 2 1\nlog {log}\nquorum none\n"), 1),
         (format!("#sizes 01 2\nlog {log}\nquorum none\n"), 1),
         (format!("#sizes - 2\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes\nlog {log}\nquorum none\n"), 1),
+        (format!("#sizes 0 18446744073709551616\nlog {log}\nquorum none\n"), 1),
         (format!("#sizes 0 1\n#sizes 2 3\nlog {log}\nquorum none\n"), 2),
         (format!("log {log}\n#sizes 0 1\nquorum none\n"), 0),
         ("nonsense\nquorum none\n".to_owned(), 1),
