@@ -8,7 +8,7 @@ use crate::copy::Copy;
 use crate::report::Caught;
 use indelible_collector::head::Head;
 use indelible_ledger::witness::AddCheckpoint;
-use indelible_ledger::{Checkpoint, Note, Policy, VerifierKey};
+use indelible_ledger::{Checkpoint, KeyHistory, Note, Policy};
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
 use indelible_verify::directory::{self, Finding, Trust};
@@ -20,7 +20,7 @@ use std::time::Instant;
 /// What was kept.
 pub struct Outside {
     tenant: String,
-    keys: Vec<(String, VerifierKey)>,
+    keys: Vec<(String, KeyHistory)>,
     note: String,
     origin: String,
     size: u64,
@@ -32,13 +32,13 @@ impl Outside {
     /// Keeps the public keys and the signed checkpoint of a ledger, and lets a witness cosign it.
     pub fn keep(dir: &Path, copy: &Copy, tenant: &str) -> Result<Self, Trouble> {
         let form = |error: &dyn std::fmt::Display| Trouble::Form(error.to_string());
-        let keys = KeyStore::verifier_keys(&copy.keys)?;
-        let key = keys.iter().find(|(name, _)| name == tenant).map(|(_, key)| key.clone());
-        let key = key.ok_or(Trouble::NoLedger)?;
+        let keys = KeyStore::key_histories(&copy.keys)?;
+        let history = keys.iter().find(|(name, _)| name == tenant).map(|(_, history)| history);
+        let history = history.ok_or(Trouble::NoLedger)?;
         let note = published(copy, tenant)?;
-        let checkpoint = Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(&key));
-        let checkpoint = checkpoint.map_err(|error| form(&error))?;
-        let logs = format!("log {key}\n");
+        let checkpoint = history.open(note.as_bytes()).map_err(|error| form(&error))?;
+        let logs: String =
+            history.periods().map(|(key, from, to)| log_lines(&key.to_string(), from, to)).collect();
         let known = Policy::parse(format!("{logs}quorum none\n").as_bytes()).map_err(|error| form(&error))?;
         let witness =
             Witness::open(&dir.join("witness"), "witness.drill/1", known).map_err(|error| form(&error))?;
@@ -56,9 +56,9 @@ impl Outside {
         self.size
     }
 
-    /// The ledger's public key.
-    pub fn key(&self) -> Option<&VerifierKey> {
-        self.keys.iter().find(|(name, _)| *name == self.tenant).map(|(_, key)| key)
+    /// The ledger's origin.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// `verify --checkpoint`: is what was signed then still there?
@@ -100,6 +100,12 @@ impl Outside {
     }
 }
 
+/// A key in a policy, with the sizes that it signs.
+fn log_lines(key: &str, from: u64, to: Option<u64>) -> String {
+    let to = to.map_or("-".to_owned(), |to| to.to_string());
+    format!("#sizes {from} {to}\nlog {key}\n")
+}
+
 /// The checkpoint that a directory publishes.
 pub fn published(at: &Copy, tenant: &str) -> Result<String, Trouble> {
     let path = at.data.join("ledgers").join(tenant).join("checkpoint");
@@ -115,7 +121,7 @@ pub fn verify(at: &Copy) -> Result<Option<Caught>, Trouble> {
 pub fn trust_of(at: &Copy) -> Result<Trust, Trouble> {
     let head = Head::read(&KeyStore::head_path(&at.keys))?;
     let head = head.notes().iter().map(|(tenant, note)| (tenant.clone(), note.clone())).collect();
-    Ok(Trust { keys: KeyStore::verifier_keys(&at.keys)?, head })
+    Ok(Trust { keys: KeyStore::key_histories(&at.keys)?, head })
 }
 
 fn caught(by: &str, outside: bool, at: &Copy, trust: &Trust) -> Option<Caught> {

@@ -327,12 +327,10 @@ fn of_proof(collector: &Collector, found: &Found, proof: &ProofFile) -> [Check; 
 }
 
 fn signed(collector: &Collector, found: &Found, proof: &ProofFile) -> Result<String, String> {
-    let key = collector.ledger_key(&found.entry.tenant_id).map_err(|error| error.to_string())?;
-    let key = key.ok_or("there is no public key of the ledger")?;
-    let note = proof.checkpoint.to_string();
-    Checkpoint::open(note.as_bytes(), key.name(), std::slice::from_ref(&key))
-        .map_err(|error| error.to_string())?;
-    Ok(format!("the checkpoint is signed by {}", key.name()))
+    let keys = collector.ledger_keys(&found.entry.tenant_id).map_err(|error| error.to_string())?;
+    let keys = keys.ok_or("there is no public key of the ledger")?;
+    keys.open(proof.checkpoint.to_string().as_bytes()).map_err(|error| error.to_string())?;
+    Ok(format!("the checkpoint is signed by {}", keys.origin()))
 }
 
 fn tree_of(proof: &ProofFile) -> Option<Tree> {

@@ -223,7 +223,7 @@ impl Here<'_> {
             failed.is_none() && tree.size() < size
         })?;
         failed.map_or(Ok(()), |error| Err(form(&error)))?;
-        let origin = self.stage.outside.key().map(|key| key.name().to_owned()).unwrap_or_default();
+        let origin = self.stage.outside.origin().to_owned();
         let signer = KeyStore::open(&self.stage.copy.keys)?.signer(&self.stage.tenant, &origin, false)?;
         let note = Checkpoint::new(signer.name(), size, tree.root()).and_then(|old| old.sign(&signer));
         let note = note.map_err(|error| form(&error))?;

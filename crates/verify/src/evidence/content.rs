@@ -220,7 +220,9 @@ impl Contents {
                 chain_fault = check_link(last, leaf, &entry, &line).err();
             }
             match entry.event_type.as_str() {
-                event_type::ERASURE => self.erasures.push((entry.seq, subject_of(entry.subject_ref.as_ref()))),
+                event_type::ERASURE => {
+                    self.erasures.push((entry.seq, subject_of(entry.subject_ref.as_ref())))
+                }
                 event_type::GAP => {
                     let count = entry.detail.as_ref().and_then(|detail| detail.get("count")?.as_u64());
                     self.gaps.push(Gap { count: count.unwrap_or(0), seq: entry.seq });
