@@ -186,16 +186,29 @@ pub(crate) fn rss_bytes(id: u32) -> f64 {
     family(id).into_iter().map(own_rss_bytes).sum()
 }
 
+/// CPU seconds, user and system, of all processes that were started here and have ended: proc(5), cutime and cstime, the
+/// 16th and 17th field.
+pub(crate) fn cpu_seconds_of_ended() -> f64 {
+    own_fields("self", 13)
+}
+
 fn family(id: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     std::iter::once(id).chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
 }
 
-/// proc(5): utime and stime are the 14th and 15th field; the 2nd may hold spaces, but ends with the last `)`.
+/// utime and stime, the 14th and 15th field.
 fn own_cpu_seconds(id: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    own_fields(&id.to_string(), 11)
+}
+
+/// Two fields of `/proc/PROCESS/stat` together, in seconds, from the one that is so many behind the name: that is the 2nd,
+/// may hold spaces, and ends with the last `)`.
+fn own_fields(process: &str, behind_name: usize) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    let fields = after_name.split_whitespace().skip(behind_name).take(2);
+    let ticks = fields.filter_map(|field| field.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }
 
