@@ -9,19 +9,19 @@ use indelible_ledger::{
 const ORIGIN: &str = "log.example/one";
 
 fn key(seed: u8) -> Ed25519Signer {
-    Ed25519Signer::from_seed(ORIGIN, &[seed; 32]).unwrap()
+    Ed25519Signer::from_seed(ORIGIN, &[seed; 32]).expect("a usable name")
 }
 
 fn history() -> KeyHistory {
     let mut keys = KeyHistory::new(key(1).verifier_key().clone());
-    keys.hand_over(key(2).verifier_key().clone(), 5).unwrap();
-    keys.hand_over(key(3).verifier_key().clone(), 9).unwrap();
+    keys.hand_over(key(2).verifier_key().clone(), 5).expect("it follows");
+    keys.hand_over(key(3).verifier_key().clone(), 9).expect("it follows");
     keys
 }
 
 fn checkpoint(size: u64, signers: &[&dyn Signer]) -> String {
-    let body = Checkpoint::new(ORIGIN, size, Hash([7; 32])).unwrap().body();
-    Note::sign(body, signers).unwrap().to_string()
+    let body = Checkpoint::new(ORIGIN, size, Hash([7; 32])).expect("well formed").body();
+    Note::sign(body, signers).expect("well formed").to_string()
 }
 
 #[test]
