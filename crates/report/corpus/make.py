@@ -447,6 +447,7 @@ POLICIES = {
     "key-id.policy": ("log " + LOG.vkey.replace(LOG.id.hex(), "00000000") + "\nquorum none\n", None, None),
     "carriage-return.policy": (f"log {LOG.vkey}\r\nquorum none\r\n", None, None),
     "group-of-none.policy": (f"log {LOG.vkey}\ngroup g all\nquorum g\n", None, None),
+    "log-twice.policy": (f"log {LOG.vkey}\nlog {LOG.vkey}\nquorum none\n", None, None),
     "sizes-behind.policy": (f"log {LOG.vkey}\n#sizes 0 -\nquorum none\n", None, None),
     **{f"sizes-{name}.policy": (f"{lines}\nlog {LOG.vkey}\nquorum none\n", None, None) for name, lines in {
         "no-number": "#sizes",
