@@ -70,7 +70,16 @@ impl TwoMachines {
     }
 
     pub fn start_collector(&self) -> Process {
-        self.site.serve(&["collector", "--config", &self.config], self.collector)
+        let announced = self.site.data.join("run/collector.json");
+        // What one that was killed left says nothing of the next.
+        let _ = std::fs::remove_file(&announced);
+        let process = self.site.serve(&["collector", "--config", &self.config], self.collector);
+        // It listens before commands find it. One that ends before it serves is for the test to find out.
+        let begun = std::time::Instant::now();
+        while !announced.exists() && begun.elapsed() < std::time::Duration::from_secs(5) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        process
     }
 }
 
