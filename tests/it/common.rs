@@ -217,11 +217,15 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// The most memory that the process ever had in use.
+    /// The most memory that the process ever had in use, but for pages of files: those of the program itself are more in a
+    /// build with more in it, and the kernel takes them back when it wants.
     pub fn peak_memory_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        };
+        bytes("VmHWM:") - bytes("RssFile:")
     }
 
     pub fn url(&self) -> String {

@@ -125,7 +125,7 @@ fn one_event_of_50_megabytes_is_neither_cut_nor_held_in_memory() {
     let answer = request(gateway.listen, &message("POST", CHAT, &[], &chat("a picture", true)));
     assert!(answer.body.len() > picture && answer.body.ends_with(b"data: [DONE]\n\n"));
     let peak = gateway.peak_memory_bytes();
-    assert!(peak < 48 << 20, "the gateway had {peak} bytes in memory");
+    assert!(peak < 24 << 20, "the gateway had {peak} bytes in memory");
     let record = machines.site.record(answer.event_id());
     assert_eq!(record["entry"]["status"], "completed");
     assert_eq!(record["entry"]["completion_tokens"], 4, "what stands behind it is read all the same");
