@@ -80,7 +80,7 @@ pub fn quorum(input: &mut Input<'_>) {
         }
         Err(PolicyRefusal::Quorum { .. }) => assert!(!policy.is_satisfied_by(&cosigned)),
         Err(PolicyRefusal::Checkpoint(_)) => {
-            assert!(!policy.log_keys(ORIGIN).contains(LOG.verifier_key()));
+            assert!(!policy.log_keys(ORIGIN, 1).contains(LOG.verifier_key()));
         }
         Err(PolicyRefusal::Cosignature(error)) => panic!("{error}"),
     }
