@@ -1,15 +1,13 @@
 //! The life of a ledger's key: it changes without a gap in what can be checked, at whatever step the process dies.
 
 use crate::common::*;
-use crate::segments::copy;
-use indelible_collector::seal::Faults;
+use crate::images::Images;
 use indelible_collector::{Collector, CollectorError, Config};
 use indelible_ledger::{Checkpoint, Ed25519Signer, KeyHistory, Note, Policy, Rotation, Signer};
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
 use indelible_verify::directory::{self, Trust};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -94,6 +92,10 @@ fn keys_change_while_records_come_in_and_everything_still_holds() {
     let policy = Policy::parse(&policy).unwrap();
     let note = checkpoint(&site, "default");
     let accepted = policy.open(&note, keys.origin()).unwrap();
+    // It is the handover still: both keys signed it.
+    assert_eq!(accepted.checkpoint.size(), said[1].size);
+    let both = [said[1].old.clone(), said[1].new.clone()];
+    assert_eq!(Note::parse(&note).unwrap().verify(&both).unwrap().len(), 2);
     assert!(policy.log_keys(keys.origin(), accepted.checkpoint.size()).contains(keys.newest()));
     assert_eq!(policy.log_keys(keys.origin(), u64::MAX), [keys.newest().clone()]);
     assert_eq!(policy.log_keys(keys.origin(), said[0].size).len(), 2);
@@ -161,36 +163,19 @@ fn a_crash_at_any_step_of_a_change_of_keys_is_finished_or_given_up() {
     for tenant in ["default", "operations"] {
         let site = Site::new();
         traffic(&site, 2);
-        let images = Arc::new(Mutex::new(Vec::new()));
+        let images = Images::of(&site);
         let mut config = Config::new(&site.data);
-        let (data, keys, dir, taken) =
-            (site.data.clone(), site.keys.clone(), site.dir.path().to_owned(), images.clone());
-        let take = move |step: &'static str| {
-            let mut taken = taken.lock().unwrap();
-            let image = dir.join(format!("image-{}", taken.len()));
-            copy(&data, &image.join("data"));
-            copy(&keys, &image.join("data.keys"));
-            taken.push((step, image));
-            Ok(())
-        };
-        let take = Arc::new(take);
-        let taking = take.clone();
-        config.faults = Faults::at(move |step| taking(step));
+        config.faults = images.faults();
         let collector = Collector::start(config).unwrap();
         let rotated = runtime().block_on(collector.rotate_key(tenant, "operator")).unwrap();
-        take("end").unwrap();
+        images.take("end");
         collector.stop().unwrap();
         assert_eq!(*keys_of(&site.keys, tenant).newest(), rotated.key);
 
-        let images = images.lock().unwrap();
+        let images = images.taken();
         let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();
         assert_eq!(steps, STEPS, "{tenant}");
-        for (step, image) in &*images {
-            let here = Site {
-                dir: tempfile::tempdir().unwrap(),
-                data: image.join("data"),
-                keys: image.join("data.keys"),
-            };
+        for (step, here) in &images {
             for start in 0..2 {
                 let collector = Collector::start(Config::new(&here.data))
                     .unwrap_or_else(|error| panic!("{tenant}, {step}, start {start}: {error}"));

@@ -14,6 +14,7 @@ mod common;
 mod drill;
 mod evidence;
 mod export;
+mod images;
 mod keys;
 mod kill;
 mod limits;

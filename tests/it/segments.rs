@@ -1,10 +1,10 @@
 //! Records that were sealed are the records that they were: found, shown, verified, and safe at every step on the way.
 
 use crate::common::*;
+use crate::images::Images;
 use indelible_collector::seal::Faults;
 use indelible_collector::{Collector, Config, Query};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Traffic of several sessions, and what `show` and `list` say of it.
@@ -91,18 +91,9 @@ pub(crate) fn without_level(list: &Value) -> Value {
 fn a_crash_at_any_step_of_sealing_loses_nothing() {
     let site = Site::new();
     let ids = traffic(&site, 30);
-    let images = Arc::new(Mutex::new(Vec::new()));
+    let images = Images::of(&site);
     let mut config = Config::new(&site.data);
-    let (data, keys, dir) = (site.data.clone(), site.keys.clone(), site.dir.path().to_owned());
-    let taken = images.clone();
-    config.faults = Faults::at(move |step| {
-        let mut taken = taken.lock().unwrap();
-        let image = dir.join(format!("image-{}", taken.len()));
-        copy(&data, &image.join("data"));
-        copy(&keys, &image.join("data.keys"));
-        taken.push((step, image));
-        Ok(())
-    });
+    config.faults = images.faults();
     let collector = Collector::start(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let in_log = collector.list(&Query { id: Some(ids[3].clone()), ..Query::default() }, 1).unwrap();
@@ -111,7 +102,7 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     let payload = collector.payload(&in_log[0]).unwrap();
     assert_eq!(payload.matches(&in_log[0].entry), Some(true));
     collector.stop().unwrap();
-    let images = images.lock().unwrap();
+    let images = images.taken();
     let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();
     for expected in [
         "before reading",
@@ -127,9 +118,9 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     ] {
         assert!(steps.contains(&expected), "no image {expected}: {steps:?}");
     }
-    for (step, image) in &*images {
-        let collector = Collector::start(Config::new(&image.join("data")))
-            .unwrap_or_else(|error| panic!("{step}: {error}"));
+    for (step, here) in &images {
+        let collector =
+            Collector::start(Config::new(&here.data)).unwrap_or_else(|error| panic!("{step}: {error}"));
         let found = |id: &str| {
             let query = Query { id: Some(id.to_owned()), ..Query::default() };
             let found = collector.list(&query, 10).unwrap();
@@ -141,11 +132,6 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
         runtime.block_on(collector.seal()).unwrap_or_else(|error| panic!("{step}: {error}"));
         ids.iter().for_each(|id| found(id));
         collector.stop().unwrap();
-        let here = Site {
-            dir: tempfile::tempdir().unwrap(),
-            data: image.join("data"),
-            keys: image.join("data.keys"),
-        };
         let (code, report) = here.verify();
         assert_eq!(code, 0, "{step}: {report:#}");
         let entries = here.entries();
@@ -289,17 +275,4 @@ fn a_damaged_or_missing_file_of_a_segment_is_named() {
     std::fs::remove_dir_all(&segment).unwrap();
     assert_eq!(site.verify().0, 1);
     assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4));
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().unwrap().is_dir() {
-            copy(&from, &to)
-        } else {
-            std::fs::copy(from, to).map(drop).unwrap()
-        }
-    }
 }

@@ -6,6 +6,7 @@
 mod server;
 
 use crate::common::*;
+use crate::images::Images;
 use crate::segments::{shown, traffic, without_level};
 use indelible_collector::seal::Faults;
 use indelible_collector::store::location::Location;
@@ -336,24 +337,20 @@ fn a_crash_at_any_step_of_uploading_loses_nothing() {
     seal(&collector);
     collector.stop().unwrap();
 
-    let images: Arc<Mutex<Vec<(&'static str, PathBuf, Place)>>> = Arc::default();
+    let images = Images::of(&site);
+    let copies: Arc<Mutex<Vec<Place>>> = Arc::default();
     let mut config = with_bucket(&site.data, place.location(Duration::ZERO, CACHE_BYTES));
-    let (data, keys, dir) = (site.data.clone(), site.keys.clone(), site.dir.path().to_owned());
-    let (taken, there) = (images.clone(), place.clone());
+    let (here, there, taken) = (images.clone(), place.clone(), copies.clone());
     config.faults = Faults::at(move |step| {
-        let mut taken = taken.lock().unwrap();
-        let image = dir.join(format!("image-{}", taken.len()));
-        copy_dir(&data, &image.join("data"));
-        copy_dir(&keys, &image.join("data.keys"));
-        let copy = there.copied(&format!("crash-image-{}", taken.len()));
-        taken.push((step, image, copy));
+        let number = here.take(step);
+        taken.lock().unwrap().push(there.copied(&format!("crash-image-{number}")));
         Ok(())
     });
     let collector = Collector::start(config).unwrap();
     wait_counts(&collector, (0, 0, 2));
     collector.stop().unwrap();
-    let images = images.lock().unwrap();
-    let steps: Vec<&str> = images.iter().map(|(step, _, _)| *step).collect();
+    let images = images.taken();
+    let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();
     for expected in [
         "before the upload",
         "after the entries are uploaded",
@@ -367,19 +364,14 @@ fn a_crash_at_any_step_of_uploading_loses_nothing() {
     ] {
         assert!(steps.contains(&expected), "no image {expected}: {steps:?}");
     }
-    for (step, image, place) in &*images {
-        let here = Site {
-            dir: tempfile::tempdir().unwrap(),
-            data: image.join("data"),
-            keys: image.join("data.keys"),
-        };
-        let collector = start(&here, place.location(Duration::ZERO, CACHE_BYTES));
+    for ((step, here), place) in images.iter().zip(copies.lock().unwrap().iter()) {
+        let collector = start(here, place.location(Duration::ZERO, CACHE_BYTES));
         ids.iter().for_each(|id| assert_eq!(find(&collector, id), Ok(1), "{step}: {id}"));
         wait_counts(&collector, (0, 0, 2));
         ids.iter().for_each(|id| assert_eq!(find(&collector, id), Ok(1), "{step}: {id}"));
         collector.stop().unwrap();
-        place.configure(&here, 0, CACHE_BYTES);
-        let (code, report) = verify(&here, &["--store"]);
+        place.configure(here, 0, CACHE_BYTES);
+        let (code, report) = verify(here, &["--store"]);
         assert_eq!(code, 0, "{step}: {report:#}");
         assert_eq!(place.names().len(), 8, "{step}");
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 const LEFT_OUT: [&str; 3] = ["cache", "run", "spool"];
 /// Certificates have no part in a ledger; the head is copied first.
 const KEYS_LEFT_OUT: [&str; 2] = ["tls", "head"];
-const COPY_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// A copy.
 #[derive(Clone, Debug)]
@@ -130,15 +130,24 @@ fn end_of_frames(file: &Arc<dyn LogFile>, name: &str) -> Result<u64, Trouble> {
 
 fn copy_log(file: &dyn LogFile, end: u64, to: &Path) -> io::Result<()> {
     let mut out = File::create_new(to)?;
-    let mut buffer = vec![0; COPY_BYTES];
+    each_block(file, end, |block| out.write_all(block))
+}
+
+/// The bytes of a file of the log up to `end`, a piece at a time.
+pub(crate) fn each_block(
+    file: &dyn LogFile,
+    end: u64,
+    mut visit: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BLOCK_BYTES];
     let mut at = 0;
     while at < end {
-        let take = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        let take = usize::try_from(end - at).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
         let read = file.read_at(&mut buffer[..take], at)?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        out.write_all(&buffer[..read])?;
+        visit(&buffer[..read])?;
         at += read as u64;
     }
     Ok(())

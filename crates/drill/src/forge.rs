@@ -5,7 +5,7 @@
 //! kept tells it from the true one.
 
 use crate::Trouble;
-use crate::copy::{Copy, copy_below, make_private};
+use crate::copy::{Copy, copy_below, each_block, make_private};
 use indelible_collector::head::Head;
 use indelible_collector::read::Payload;
 use indelible_collector::sequencer::part_context;
@@ -32,7 +32,6 @@ use uuid::Uuid;
 const ROTATE_BYTES: u64 = 64 << 20;
 /// What is appended is handed to the system in pieces of this size.
 const FLUSH_BYTES: u64 = 4 << 20;
-const READ_BYTES: usize = 1 << 20;
 
 /// Whose keys sign it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,16 +221,9 @@ fn event_id(bytes: &[u8]) -> Result<Uuid, Trouble> {
 
 fn hash_of(file: &dyn LogFile, len: u64) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; READ_BYTES];
-    let mut at = 0;
-    while at < len {
-        let take = usize::try_from(len - at).unwrap_or(READ_BYTES).min(READ_BYTES);
-        let read = file.read_at(&mut buffer[..take], at)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        hash.update(&buffer[..read]);
-        at += read as u64;
-    }
+    each_block(file, len, |block| {
+        hash.update(block);
+        Ok(())
+    })?;
     Ok(hash.finalize().into())
 }
