@@ -1,9 +1,10 @@
 //! A copy of records and keys that is one moment of them, also while a collector writes them.
 //!
-//! The same order as `verify` reads in: what is signed before what it is about, log files opened before segments are
-//! listed. Of the newest log file the whole frames are taken, as after a crash at that moment: the collector that is
-//! started on the copy recovers it as it would then. Keys come last: a key is made before the record that needs it. The
-//! original is only read.
+//! Log, segments and head fit if no head was signed while it was looked what there is: a log file is closed, and a segment
+//! made known, under a new head only. Then it is copied, which takes longer: log files are held open, segments stay as they
+//! are. Of the newest log file the whole frames are taken, as after a crash at that moment: the collector that is started
+//! on the copy recovers it as it would then. Keys come last: a key is made before the record that needs it. The original
+//! is only read.
 
 use crate::Trouble;
 use indelible_os::durable::{Dir, FsDir, LogFile};
@@ -20,6 +21,8 @@ const LEFT_OUT: [&str; 3] = ["cache", "run", "spool"];
 /// Certificates have no part in a ledger; the head is copied first.
 const KEYS_LEFT_OUT: [&str; 2] = ["tls", "head"];
 const BLOCK_BYTES: usize = 1 << 20;
+/// How often it is looked again when a head was signed meanwhile.
+const TRIES: usize = 100;
 
 /// A copy.
 #[derive(Clone, Debug)]
@@ -80,26 +83,81 @@ pub fn take(data: &Path, keys: &Path, into: &Path) -> Result<Copy, Trouble> {
     for dir in [&copy.data, &copy.keys, &copy.data.join("wal")] {
         make_private(dir).map_err(failed(dir))?;
     }
-    let head = keys.join("head");
-    std::fs::copy(&head, copy.keys.join("head")).map_err(failed(&head))?;
     let format = data.join("FORMAT");
     std::fs::copy(&format, copy.data.join("FORMAT")).map_err(failed(&format))?;
     let ledgers = data.join("ledgers");
     copy_below(&ledgers, &copy.data.join("ledgers"), &[]).map_err(failed(&ledgers))?;
-    let wal = data.join("wal");
-    let files = open_log(&wal)?;
-    let segments = data.join("segments");
-    if segments.is_dir() {
-        copy_below(&segments, &copy.data.join("segments"), &["staging"]).map_err(failed(&segments))?;
+    let moment = Moment::of(data, keys)?;
+    let head = copy.keys.join("head");
+    std::fs::write(&head, &moment.head).map_err(failed(&head))?;
+    for path in &moment.segments {
+        copy_file(&data.join(path), &copy.data.join(path)).map_err(failed(path))?;
     }
-    let newest = files.len().saturating_sub(1);
-    for (index, (name, file)) in files.iter().enumerate() {
-        let end =
-            if index == newest { end_of_frames(file, name)? } else { file.len().map_err(failed(&wal))? };
-        copy_log(&**file, end, &copy.data.join("wal").join(name)).map_err(failed(&wal))?;
+    for (name, file, end) in &moment.log {
+        let path = copy.data.join("wal").join(name);
+        copy_log(&**file, *end, &path).map_err(failed(&path))?;
     }
     copy_below(keys, &copy.keys, &KEYS_LEFT_OUT).map_err(failed(keys))?;
     Ok(copy)
+}
+
+/// What there is to copy, all of one moment.
+struct Moment {
+    head: Vec<u8>,
+    /// Files of the log, oldest first, and where what is taken of each ends.
+    log: Vec<(String, Arc<dyn LogFile>, u64)>,
+    /// Files of segments, by their path in the data directory.
+    segments: Vec<PathBuf>,
+}
+
+impl Moment {
+    fn of(data: &Path, keys: &Path) -> Result<Self, Trouble> {
+        let (wal, path) = (data.join("wal"), keys.join("head"));
+        let read = || std::fs::read(&path).map_err(|error| Trouble::Io(path.clone(), error));
+        for _ in 0..TRIES {
+            let head = read()?;
+            let files = open_log(&wal)?;
+            let mut segments = Vec::new();
+            list_segments(data, Path::new("segments"), &mut segments)?;
+            let newest = files.len().saturating_sub(1);
+            let mut log = Vec::new();
+            for (index, (name, file)) in files.into_iter().enumerate() {
+                let end = match index == newest {
+                    true => end_of_frames(&file, &name)?,
+                    false => file.len().map_err(|error| Trouble::Io(wal.join(&name), error))?,
+                };
+                log.push((name, file, end));
+            }
+            if read()? == head {
+                return Ok(Self { head, log, segments });
+            }
+        }
+        Err(Trouble::Form(format!("{}: it changes faster than it can be looked at", path.display())))
+    }
+}
+
+/// The files of segments that have their place, below a directory of the data directory.
+fn list_segments(data: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), Trouble> {
+    let failed = |error| Trouble::Io(data.join(below), error);
+    let names = match std::fs::read_dir(data.join(below)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(failed)?,
+    };
+    for entry in names {
+        let entry = entry.map_err(failed)?;
+        let path = below.join(entry.file_name());
+        if !entry.file_type().map_err(failed)?.is_dir() {
+            found.push(path);
+        } else if entry.file_name() != "staging" {
+            list_segments(data, &path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    to.parent().map_or(Ok(()), make_private)?;
+    std::fs::copy(from, to).map(drop)
 }
 
 type OpenFile = (String, Arc<dyn LogFile>);
