@@ -167,6 +167,16 @@ impl Policy {
         }
     }
 
+    /// The earliest time up to which these witnesses, by name, were a quorum: from then on that many say that the checkpoint was.
+    /// `None` if they are none, or the policy asks for none.
+    pub fn time_of(&self, cosigned: &[(String, u64)]) -> Option<u64> {
+        self.quorum.as_ref()?;
+        let mut by_time = cosigned.to_vec();
+        by_time.sort_by_key(|(_, time)| *time);
+        let before = |at: &usize| by_time.get(..=*at).is_some_and(|until| self.is_satisfied_by(until));
+        (0..by_time.len()).find(before).and_then(|at| by_time.get(at)).map(|(_, time)| *time)
+    }
+
     /// Ends, because a group only has members that were defined before it.
     fn is_witnessed(&self, name: &str, cosigned: &BTreeSet<&str>) -> bool {
         match self.groups.get(name) {

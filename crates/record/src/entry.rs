@@ -162,7 +162,8 @@ pub struct Resource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redaction {
-    /// How many of each kind.
+    /// How many of each kind; not empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
     /// The policy that did it.
     pub policy: String,
@@ -189,7 +190,8 @@ pub struct Entry {
     pub completion_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Empty is the same as none.
+    #[serde(skip_serializing_if = "is_nothing")]
     pub detail: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -340,6 +342,10 @@ impl Entry {
             ),
         }
     }
+}
+
+fn is_nothing(detail: &Option<serde_json::Map<String, serde_json::Value>>) -> bool {
+    detail.as_ref().is_none_or(serde_json::Map::is_empty)
 }
 
 /// Whether there is a character beyond U+FFFF in a text.

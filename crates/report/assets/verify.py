@@ -137,6 +137,23 @@ def text(value):
         raise Refused("a member is not text")
 
 
+DATE = r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})((?:\.[0-9]{1,9})?)Z"
+
+
+def is_time(year, month, day, hour, minute, second):
+    """Whether there is such a day in the proleptic Gregorian calendar, and such a second in it."""
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    return 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60 and second < 60
+
+
+def date(value):
+    text(value)
+    parts = re.fullmatch(DATE, value)
+    if not parts or not is_time(*map(int, parts.groups()[:6])):
+        raise Refused("a member is not a time")
+
+
 def boolean(value):
     if not isinstance(value, bool):
         raise Refused("a member is not true or false")
@@ -247,12 +264,12 @@ ENTRY = members(
         },
         "actor": members({"id": text, "kind": text}),
         "attempt": below(1 << 32),
-        "detail": mapping(),
+        "detail": filled(mapping()),
         "http_status": below(1 << 16),
         "input": SIDE,
         "output": SIDE,
         "params": filled(mapping(parameter)),
-        "redaction": members({"counts": mapping(number), "policy": text}),
+        "redaction": members({"counts": filled(mapping(number)), "policy": text}),
         "refs": filled(listing(text)),
         "resource": members({"id": text, "type": text}),
         "source": members(
@@ -290,16 +307,16 @@ SCOPE = members(
         "counts": members({name: number for name in ("erased", "matched", "produced", "withheld")}),
         "format": exactly(FORMAT),
         "ledger": members({"origin": text, "tenant": text}),
-        "made_at": text,
+        "made_at": date,
         "made_by": text,
         "purpose": text,
         "selection": _selection,
     }
 )
 COMPLETENESS = members(
-    {"as_of": text, "gaps": listing(members({"count": number, "seq": number})), "size": number}
+    {"as_of": date, "gaps": listing(members({"count": number, "seq": number})), "size": number}
 )
-CUSTODY = members({"at": text, "by": text, "what": text})
+CUSTODY = members({"at": date, "by": text, "what": text})
 FILE = members({"file": text, "salt": text})
 OPENINGS = {
     "disclosed": members({"seq": number, "state": text}, {"input": FILE, "output": FILE}),
@@ -606,6 +623,13 @@ class Policy:
         """Those that may sign a manifest over it: all that were not retired before."""
         return [key for key, (_, last) in zip(self.logs, self._sizes) if key.name == origin and size <= last]
 
+    def time_of(self, cosigned):
+        """The earliest time up to which a quorum had cosigned, of names of witnesses with theirs. None: none is asked for."""
+        if self.quorum is None:
+            return None
+        times = sorted(set(cosigned.values()))
+        return next(at for at in times if self.is_satisfied_by(name for name, time in cosigned.items() if time <= at))
+
     def is_satisfied_by(self, cosigned):
         """Whether these names of witnesses are a quorum."""
         satisfied = set(cosigned)
@@ -831,7 +855,7 @@ def check_signature(bundle, checkpoint, note, manifest, policy):
 
 
 def check_quorum(note, policy):
-    """The earliest time of a cosignature, in seconds since 1970."""
+    """When a quorum had cosigned, in seconds since 1970."""
     if not policy:
         return None
     names = {id(key): name for name, key in policy.witnesses.items()}
@@ -842,19 +866,19 @@ def check_quorum(note, policy):
     cosigned = {names[id(key)]: int.from_bytes(signature[:8], "big") for key, signature in verified}
     if not policy.is_satisfied_by(cosigned):
         raise Broken("quorum", f"{len(cosigned)} witnesses of the policy cosigned: that is no quorum")
-    return min(cosigned.values(), default=None)
+    return policy.time_of(cosigned)
 
 
 class Entries:
     """What is kept of the entries: number and leaf hash of each; more of gaps and erasures only."""
 
     def __init__(self):
-        self.count, self.last = 0, -1
+        self.count, self.last, self.last_time = 0, -1, None
         self.numbers, self.leaves = bytearray(), bytearray()
         self.gaps, self.erasures = [], {}
 
     def add(self, entry, leaf):
-        self.count, self.last = self.count + 1, entry["seq"]
+        self.count, self.last, self.last_time = self.count + 1, entry["seq"], entry["timestamp"]
         self.numbers += self.last.to_bytes(8, "little")
         self.leaves += leaf
         if entry["event_type"] == "gap":
@@ -877,10 +901,20 @@ def subject_of(entry):
     return None if subject is None else hashlib.sha256(subject.encode("utf-8")).digest()
 
 
+def broken_link(entry, before):
+    """What is wrong with the link of an entry to the leaf hash before it, if that is known."""
+    if not re.fullmatch("sha256:[0-9a-f]{64}", entry["prev_hash"]):
+        return f"prev_hash of entry {entry['seq']} is no hash"
+    if before is not None and entry["prev_hash"] != "sha256:" + before.hex():
+        return f"entry {entry['seq']} does not follow the one before it"
+    return None
+
+
 def check_entries(bundle, scope, checkpoint):
     """The entries, and what is wrong with their chain."""
     entries, chain = Entries(), None
-    leaf = b""
+    # Before the first entry of a ledger stands the hash of zeros.
+    at, leaf = 0, bytes(32)
     for line in bundle.lines("entries.jsonl", ENTRY_MAX_BYTES, "entries"):
         where = f"entries.jsonl, line {entries.count + 1}"
         try:
@@ -891,9 +925,9 @@ def check_entries(bundle, scope, checkpoint):
             raise Broken("entries", f"{where} is of another tenant")
         if not entries.last < entry["seq"] < checkpoint.size:
             raise Broken("entries", f"{where} is out of order or beyond the checkpoint")
-        follows = entries.count and entry["seq"] == entries.last + 1
-        if follows and entry["prev_hash"] != "sha256:" + leaf.hex() and chain is None:
-            chain = f"entry {entry['seq']} does not follow the one before it"
+        if chain is None:
+            chain = broken_link(entry, leaf if entry["seq"] == at else None)
+        at = entry["seq"] + 1
         leaf = hashlib.sha256(b"\0" + line).digest()
         entries.add(entry, leaf)
     if not entries.count:
@@ -1027,6 +1061,8 @@ def check_counts(bundle, scope, checkpoint, entries, states):
             raise Refused("the size is not that of the checkpoint")
         if [(gap["count"], gap["seq"]) for gap in completeness["gaps"]] != entries.gaps:
             raise Refused("the gaps are not those of the entries")
+        if entries.last + 1 == checkpoint.size and completeness["as_of"] != entries.last_time:
+            raise Refused("as_of is not the time of the last entry")
     except Refused as refused:
         raise Broken("counts", f"completeness.json: {refused}") from None
     for line in bundle.lines("custody.jsonl", LINE_MAX_BYTES, "counts"):
@@ -1102,8 +1138,8 @@ def time_of_token(raw, checkpoint):
         raise Refused("over something else")
     info.take(INTEGER)
     time = info.take(TIME).decode("latin-1")
-    parts = re.fullmatch(r"(....)(..)(..)(..)(..)(..)((?:\.[0-9]*[1-9])?)Z", time, re.ASCII)
-    if not parts or not re.fullmatch("[0-9]{14}", time[:14], re.ASCII):
+    parts = re.fullmatch("([0-9]{4})" + 5 * "([0-9]{2})" + r"((?:\.[0-9]*[1-9])?)Z", time)
+    if not parts or not is_time(*map(int, parts.groups()[:6])):
         raise Refused("no time")
     return "{}-{}-{}T{}:{}:{}{}Z".format(*parts.groups())
 
@@ -1214,7 +1250,7 @@ def in_words(verdict, scope):
     else:
         lines.append(f"completeness  not shown: that nothing else matched is the producer's claim ({as_of})")
     if time["cosigned"]:
-        lines.append(f"time          existed before {time['cosigned']}: a witness of the policy says so")
+        lines.append(f"time          existed before {time['cosigned']}: a quorum of the policy's witnesses says so")
     elif not time["tokens"]:
         lines.append("time          the collector's clock alone")
     for at, token in enumerate(time["tokens"]):

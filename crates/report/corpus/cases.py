@@ -54,6 +54,11 @@ def good():
     put("good-cosigned-by-one", edit(one(), cosigners=[lambda t: W[0].cosigned(t, T)]), cosigned={0: T})
     both = [lambda t: W[1].cosigned(t, T + 60), lambda t: W[0].cosigned(t, T)]
     put("good-cosigned-by-two", edit(whole(), cosigners=both), cosigned={0: T, 1: T + 60})
+    put("good-cosigned-by-three", edit(one(), cosigners=[
+        lambda t: W[2].cosigned(t, T + 120), lambda t: W[0].cosigned(t, T + 60), lambda t: W[1].cosigned(t, T)]),
+        cosigned={0: T + 60, 1: T, 2: T + 120})
+    put("good-cosigned-at-once", edit(one(), cosigners=[lambda t, n=n: W[n].cosigned(t, T) for n in range(3)]),
+        cosigned={0: T, 1: T, 2: T})
     put("good-cosigned-and-unknown-lines", edit(one(), cosigners=[
         *both, lambda t: W[3].line(bytes(72)), lambda t: OTHER.signed(t), lambda t: Secret("log", "someone.example").signed(t),
         lambda t: W[0].cosigned(t, T)]),
@@ -71,8 +76,12 @@ def good():
     names.add(detail={"\uff5e": 1, "\U0001f980": 2, "\x7f": "\x1f\u2028\\\"/", "": [[], {}, True, False, -5, 2**53 - 1]})
     put("good-names-by-utf16", whole(names))
     empty = Ledger()
-    empty.add(detail={}, redaction={"counts": {}, "policy": ""})
-    put("good-empty-members", whole(empty))
+    empty.add(detail={"": {}}, redaction={"counts": {"": 0}, "policy": ""})
+    put("good-empty-inside", whole(empty))
+    dated = whole()
+    dated["scope"]["made_at"] = "2024-02-29T23:59:59Z"
+    dated["custody"][0]["at"] = "0000-02-29T00:00:00.123456789Z"
+    put("good-dates", dated)
     deep = Ledger()
     deep.add(spell=lambda e: canonical({**e, "detail": {"a": 0}}).replace('{"a":0}', '{"a":' + "[" * 125 + "]" * 125 + "}"))
     put("good-nested-127", whole(deep))

@@ -3,7 +3,7 @@
 import json
 
 from bundles import USUAL, one, whole, edit, bad, huge
-from make import AS_OF, ORIGIN, Ledger, b64, canonical, leaf, parts_of, proof_of, put, sha256, spelled, tree, usual
+from make import AS_OF, DATES_THAT_ARE_NONE, ORIGIN, Ledger, b64, canonical, leaf, parts_of, proof_of, put, sha256, spelled, tree, usual
 
 
 def entries():
@@ -75,6 +75,8 @@ def entries():
     valued("refs-empty", refs=[])
     valued("tools-empty", tools=[])
     valued("params-empty", params={})
+    valued("detail-empty", detail={})
+    valued("redaction-counts-empty", redaction={"counts": {}, "policy": "p"})
     valued("input-partial-number", input={"bytes": 0, "commitment": "x", "partial": 1})
     valued("output-unknown-member", output={"bytes": 0, "commitment": "x", "hash": "y"})
     spelt("list", lambda e: canonical(list(e.values())))
@@ -123,7 +125,16 @@ def chains():
     linked("chain-without-prefix", lambda e: e.update(prev_hash=e["prev_hash"][7:]))
     linked("chain-empty", lambda e: e.update(prev_hash=""))
     linked("chain-two-before", lambda e: e.update(prev_hash="sha256:" + "1" * 64), [1, 2])
-    linked("good-link-not-shown", lambda e: e.update(prev_hash="x"), [0, 2, 3])
+    linked("good-link-not-shown", lambda e: e.update(prev_hash="sha256:" + "1" * 64), [0, 2, 3])
+    # No link, and all the same no hash.
+    for name, prev in (("no-hash", "x"), ("empty", ""), ("short", "sha256:" + "1" * 63), ("long", "sha256:" + "1" * 65),
+                       ("upper-case", "sha256:" + "A" * 64), ("other-hash", "sha512:" + "1" * 64), ("newline", "sha256:" + "1" * 64 + "\n"),
+                       ("other-digits", "sha256:" + "1" * 63 + "\u0661")):
+        linked("chain-not-shown-" + name, lambda e, prev=prev: e.update(prev_hash=prev), [0, 2, 3])
+    for name, prev in (("something", "sha256:" + "0" * 63 + "1"), ("no-hash", "0" * 64)):
+        first = Ledger()
+        first.add(change=lambda e, prev=prev: e.update(prev_hash=prev))
+        put("chain-first-links-to-" + name, whole(first), "chain")
     # An entry that is taken from elsewhere in the ledger, with the number of the one that it hides.
     ledger = usual()
     hidden = json.loads(ledger.raw[4])
@@ -322,6 +333,13 @@ def counts():
         {"completeness.json": canonical([AS_OF, [{"count": 3, "seq": 3}], 11]).encode() + b"\n"}))
     said("as-of-missing", lambda p: p["completeness"].pop("as_of"))
     said("as-of-number", lambda p: p["completeness"].update(as_of=1))
+    for what, date in DATES_THAT_ARE_NONE:
+        said("as-of-" + what, lambda p, date=date: p["completeness"].update(as_of=date))
+        said("custody-at-" + what, lambda p, date=date: p["custody"][0].update(at=date))
+    put("counts-as-of-other-than-last-entry", edit(whole(), completeness=lambda c: {**c, "as_of": AS_OF}), "counts")
+    dated = whole()
+    dated["completeness"]["as_of"] += " "
+    put("counts-as-of-last-entry-and-blank", dated, "counts")
     said("extra-member", lambda p: p["completeness"].update(complete=True))
     said("completeness-empty", lambda p: p["replace"].update({"completeness.json": b""}))
     said("completeness-unfinished", lambda p: p["replace"].update(
@@ -333,10 +351,10 @@ def counts():
     said("custody-number", lambda p: p["custody"][0].update(by=1))
     said("custody-list", lambda p: p["custody"].append(["a", "b", "c"]))
     said("custody-blank-line", lambda p: p["custody"].append(b""))
-    said("custody-not-canonical", lambda p: p["custody"].append('{"at":"a", "by":"b","what":"c"}'))
+    said("custody-not-canonical", lambda p: p["custody"].append(f'{{"at":"{AS_OF}", "by":"b","what":"c"}}'))
     said("custody-unfinished", lambda p: p["replace"].update({"custody.jsonl": spelled(p["custody"])[:-1]}))
-    said("custody-line-too-long", lambda p: p["custody"].append({"at": "a", "by": "b", "what": "x" * 4096}))
-    longest = {"at": "a", "by": "b", "what": ""}
+    said("custody-line-too-long", lambda p: p["custody"].append({"at": AS_OF, "by": "b", "what": "x" * 4096}))
+    longest = {"at": AS_OF, "by": "b", "what": ""}
     longest["what"] = "x" * (4096 - len(canonical(longest)))
     put("good-longest-custody-line", edit(one(), custody=[longest]))
     huge(2**53, 2**52 + 5, "counts-size-2-53", "counts", 2**53 - 1)

@@ -1,7 +1,7 @@
 """Broken in its form: the zip, the manifest, the scope."""
 
 from bundles import USUAL, one, bad
-from make import AS_OF, ORIGIN, OTHER, TENANT, canonical, file_of, parts_of, zip_of
+from make import AS_OF, DATES_THAT_ARE_NONE, ORIGIN, OTHER, TENANT, canonical, file_of, parts_of, zip_of
 
 
 def zips():
@@ -187,6 +187,8 @@ def scopes():
     valued("purpose-null", lambda s: s.update(purpose=None))
     valued("purpose-number", lambda s: s.update(purpose=1))
     valued("made-at-list", lambda s: s.update(made_at=[]))
+    for what, made_at in DATES_THAT_ARE_NONE:
+        valued("made-at-" + what, lambda s, made_at=made_at: s.update(made_at=made_at))
     valued("count-text", lambda s: s["counts"].update(matched="1"))
     valued("count-true", lambda s: s["counts"].update(matched=True))
     valued("count-negative", lambda s: s["counts"].update(withheld=-1))

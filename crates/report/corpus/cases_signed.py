@@ -305,6 +305,7 @@ def timestamps():
     tokens("other-tag", b"\x31" + token(checkpoint)[1:])
     for name, time in (("local", b"20261126080102"), ("offset", b"20261126080102+0000"), ("short", b"202611260801Z"),
                        ("empty-fraction", b"20261126080102.Z"), ("fraction-ends-in-0", b"20261126080102.50Z"),
-                       ("comma", b"20261126080102,5Z"), ("letters", b"2026112608010xZ"), ("other-digits",
+                       ("comma", b"20261126080102,5Z"), ("month-13", b"20261326080102Z"), ("day-31", b"20261131080102Z"),
+                       ("hour-24", b"20261126240102Z"), ("second-60", b"20261126080160Z"), ("letters", b"2026112608010xZ"), ("other-digits",
                        "2026112608010\u0662Z".encode()), ("newline", b"20261126080102Z\n"), ("two-points", b"20261126080102.5.5Z")):
         tokens("time-" + name, token(checkpoint, time=time))

@@ -27,6 +27,15 @@ LARGE_MIN_BYTES = 40_000
 ORIGIN = "ledger.example/0198f3a2-6c1d-7e40-9b52-3f0a7d5c8e11"
 TENANT = "acme"
 AS_OF = "2026-11-26T08:00:00.000000Z"
+DATES_THAT_ARE_NONE = [
+    ("empty", ""), ("words", "for ever"), ("date-alone", "2026-11-26"), ("offset", "2026-11-26T08:00:00+00:00"),
+    ("without-zone", "2026-11-26T08:00:00"), ("blank", "2026-11-26 08:00:00Z"), ("lower-case", "2026-11-26t08:00:00z"),
+    ("month-0", "2026-00-26T08:00:00Z"), ("month-13", "2026-13-26T08:00:00Z"), ("day-0", "2026-11-00T08:00:00Z"),
+    ("day-31", "2026-11-31T08:00:00Z"), ("no-leap-year", "2026-02-29T08:00:00Z"), ("no-leap-century", "1900-02-29T08:00:00Z"),
+    ("hour-24", "2026-11-26T24:00:00Z"), ("minute-60", "2026-11-26T08:60:00Z"), ("second-60", "2026-11-26T08:00:60Z"),
+    ("point-alone", "2026-11-26T08:00:00.Z"), ("ten-digits", "2026-11-26T08:00:00.0123456789Z"),
+    ("other-digits", "202\u0666-11-26T08:00:00Z"), ("newline", "2026-11-26T08:00:00Z\n"), ("year-5", "12026-11-26T08:00:00Z"),
+]
 
 
 def sha256(*parts):
@@ -325,6 +334,12 @@ def parts_of(ledger, pick, selection=None, states=None, erasures=None, tokens=()
             gaps.append({"count": entry.get("detail", {}).get("count", 0), "seq": entry["seq"]})
     count = {state: sum(o["state"] == state for o in openings) for state in ("disclosed", "withheld", "erased")}
     root = tree(leaves) if root is None else root
+    as_of = AS_OF
+    if size <= len(ledger.raw):
+        try:
+            as_of = json.loads(ledger.raw[size - 1])["timestamp"]
+        except (ValueError, RecursionError, LookupError, TypeError):
+            pass
     return {
         "scope": {
             "counts": {"erased": count["erased"], "matched": len(pick) + held_back, "produced": len(pick),
@@ -349,7 +364,7 @@ def parts_of(ledger, pick, selection=None, states=None, erasures=None, tokens=()
         "openings": openings,
         "payloads": payloads,
         "tokens": list(tokens),
-        "completeness": {"as_of": AS_OF, "gaps": gaps, "size": size},
+        "completeness": {"as_of": as_of, "gaps": gaps, "size": size},
         "custody": [{"at": AS_OF, "by": "operator", "what": "made this bundle"}],
         "replace": {},       # member → bytes, once everything is spelled
         "names": lambda members: members,  # list of members → list of members, before the manifest
@@ -511,17 +526,19 @@ def put(name, parts, check=None, cosigned=None, spoiled=frozenset(), tokens=()):
         first = min(failed, key=ORDER_OF_CHECKS.index, default=None)
         expected[policy] = {"check": first, "exit": 0 if first is None else 1}
         if first is None:
-            times = [time for n, time in cosigned.items() if n in known]
+            times = sorted(time for n, time in cosigned.items() if n in known)
+            early = (time for time in times if quorum and quorum({n for n in known & set(cosigned) if cosigned[n] <= time}))
+            at = next(early, None)
             selection = parts["scope"]["selection"]
             proven = selection["kind"] == "range"
             expected[policy]["verdict"] = {
                 "check": None,
-                "completeness": {"as_of": AS_OF, "from": selection.get("from"), "gaps": len(parts["completeness"]["gaps"]),
+                "completeness": {"as_of": parts["completeness"]["as_of"], "from": selection.get("from"), "gaps": len(parts["completeness"]["gaps"]),
                                  "proven": proven, "size": parts["completeness"]["size"], "to": selection.get("to")},
                 "counts": parts["counts"],
                 "identity": "checked" if policy else "not checked",
                 "integrity": "holds",
-                "time": {"cosigned": rfc3339(min(times)) if times else None, "tokens": list(tokens)},
+                "time": {"cosigned": None if at is None else rfc3339(at), "tokens": list(tokens)},
                 "what": None,
             }
     EXPECTED[name] = expected

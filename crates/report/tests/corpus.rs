@@ -22,6 +22,8 @@ struct Expected {
 struct Verdict {
     check: Option<String>,
     exit: u8,
+    /// The whole of it, where it holds.
+    verdict: Option<serde_json::Value>,
 }
 
 fn corpus() -> PathBuf {
@@ -30,11 +32,11 @@ fn corpus() -> PathBuf {
 
 fn verdict(bytes: &[u8], policy: Option<&Policy>) -> (Verdict, String) {
     match check(Cursor::new(bytes), policy) {
-        Ok(_) => (Verdict { check: None, exit: 0 }, String::new()),
+        Ok(found) => (Verdict { check: None, exit: 0, verdict: Some(found.to_json()) }, String::new()),
         Err(Fault::Broken(check, what)) => {
-            (Verdict { check: Some(check.as_str().to_owned()), exit: 1 }, what)
+            (Verdict { check: Some(check.as_str().to_owned()), exit: 1, verdict: None }, what)
         }
-        Err(Fault::Unreadable(error)) => (Verdict { check: None, exit: 2 }, error.to_string()),
+        Err(Fault::Unreadable(error)) => (Verdict { check: None, exit: 2, verdict: None }, error.to_string()),
     }
 }
 
@@ -64,7 +66,7 @@ fn every_bundle_gets_the_verdict_that_all_must_come_to() {
             };
             let (found, what) = match found {
                 Ok(policy) => verdict(&bytes, policy.as_ref()),
-                Err(error) => (Verdict { check: None, exit: 2 }, error.to_string()),
+                Err(error) => (Verdict { check: None, exit: 2, verdict: None }, error.to_string()),
             };
             if found != *expected {
                 wrong.push(format!("{bundle} under {name:?}: {found:?} ({what}), not {expected:?}"));

@@ -15,6 +15,7 @@ mod content;
 mod lines;
 mod members;
 
+use crate::date::rfc3339;
 use crate::timestamp;
 use archive::Archive;
 use content::{Contents, Scope, Selection};
@@ -22,6 +23,7 @@ use indelible_ledger::note::{NOTE_MAX_BYTES, Note};
 use indelible_ledger::rotation::KEYS_MAX;
 use indelible_ledger::{Checkpoint, CheckpointError, KeyKind, NoteError, Policy, VerifierKey};
 use members::Members;
+use serde_json::json;
 use std::fmt;
 use std::io::{self, Read, Seek};
 
@@ -120,10 +122,32 @@ pub struct Shown {
     pub counts: Counts,
     /// Whether a policy was brought and accepted the signatures.
     pub identity_checked: bool,
-    /// The earliest time at which a witness of the policy cosigned, in seconds since 1970.
+    /// When a quorum of the policy had cosigned, in seconds since 1970; none if the policy asks for none.
     pub cosigned: Option<u64>,
     /// Times of the timestamps, whose signatures are not checked here.
     pub tokens: Vec<String>,
+}
+
+impl Shown {
+    /// The verdict as `docs/formats/evidence.md` has it, "Verdict".
+    pub fn to_json(&self) -> serde_json::Value {
+        let (from, to) = self.range.map_or((None, None), |(from, to)| (Some(from), Some(to)));
+        let counts = self.counts;
+        json!({
+            "check": null,
+            "completeness": {
+                "as_of": self.as_of, "from": from, "gaps": self.gaps, "proven": self.range.is_some(),
+                "size": self.size, "to": to,
+            },
+            "counts": {
+                "disclosed": counts.disclosed, "entries": counts.entries, "erased": counts.erased, "withheld": counts.withheld,
+            },
+            "identity": if self.identity_checked { "checked" } else { "not checked" },
+            "integrity": "holds",
+            "time": { "cosigned": self.cosigned.map(rfc3339), "tokens": self.tokens },
+            "what": null,
+        })
+    }
 }
 
 /// How many entries, and what is here of their payloads.
@@ -276,7 +300,7 @@ fn check_quorum(note: &[u8], policy: Option<&Policy>) -> Result<Option<u64>, Fau
             cosigned.len()
         )));
     }
-    Ok(cosigned.iter().map(|(_, time)| *time).min())
+    Ok(policy.time_of(&cosigned))
 }
 
 fn check_timestamps<F: Read + Seek>(

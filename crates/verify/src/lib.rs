@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod date;
 #[cfg(feature = "directory")]
 pub mod directory;
 pub mod evidence;

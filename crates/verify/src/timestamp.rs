@@ -3,6 +3,7 @@
 //! Its signature and certificates are not checked here: `openssl ts -verify` does that, and a report says which of the
 //! two was done. Only the definite, shortest form of DER is read.
 
+use crate::date::is_time;
 use sha2::{Digest as _, Sha256};
 
 const SEQUENCE: u8 = 0x30;
@@ -165,8 +166,7 @@ fn rfc3339(time: &[u8]) -> Option<String> {
         Some(_) => return None,
         None => (text, String::new()),
     };
-    let digits = whole.bytes().chain(fraction.bytes().skip(1)).all(|byte| byte.is_ascii_digit());
-    if whole.len() != 14 || !digits {
+    if !is_time(whole.as_bytes()) || !fraction.bytes().skip(1).all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let part = |from: usize, to: usize| whole.get(from..to);

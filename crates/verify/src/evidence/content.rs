@@ -4,7 +4,8 @@ use super::archive::Archive;
 use super::lines::Lines;
 use super::members::Members;
 use super::{Check, Counts, Fault};
-use indelible_ledger::{Chain, Checkpoint, Hash, leaf_hash, root_from_entries};
+use crate::date::is_date;
+use indelible_ledger::{Checkpoint, Hash, leaf_hash, root_from_entries};
 use indelible_record::commitment::{from_hex, hash_text};
 use indelible_record::entry::{ENTRY_MAX_BYTES, Side, event_type};
 use indelible_record::{Entry, canonical};
@@ -32,8 +33,7 @@ pub(super) struct Scope {
     counts: ScopeCounts,
     format: String,
     pub(super) ledger: Ledger,
-    #[serde(rename = "made_at")]
-    _made_at: String,
+    made_at: String,
     #[serde(rename = "made_by")]
     _made_by: String,
     #[serde(rename = "purpose")]
@@ -80,6 +80,9 @@ impl Scope {
         if scope.format != FORMAT {
             return Err("scope.json is of another format".to_owned());
         }
+        if !is_date(&scope.made_at) {
+            return Err("scope.json: made_at is not a time".to_owned());
+        }
         match scope.selection {
             Selection::Range { from, to } if from >= to => {
                 Err("scope.json: a range without an entry".to_owned())
@@ -107,8 +110,7 @@ struct Gap {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Custody {
-    #[serde(rename = "at")]
-    _at: String,
+    at: String,
     #[serde(rename = "by")]
     _by: String,
     #[serde(rename = "what")]
@@ -160,6 +162,8 @@ pub(super) struct Contents {
     erasures: Vec<(u64, Option<[u8; 32]>)>,
     gaps: Vec<Gap>,
     counts: Counts,
+    /// When the last entry got its place, as it says.
+    last_timestamp: String,
 }
 
 impl Contents {
@@ -170,8 +174,13 @@ impl Contents {
         checkpoint: &Checkpoint,
         members: &Members,
     ) -> Result<Self, Fault> {
-        let mut this =
-            Self { leaves: Vec::new(), erasures: Vec::new(), gaps: Vec::new(), counts: Counts::default() };
+        let mut this = Self {
+            leaves: Vec::new(),
+            erasures: Vec::new(),
+            gaps: Vec::new(),
+            counts: Counts::default(),
+            last_timestamp: String::new(),
+        };
         let chain = this.read_entries(archive, scope, checkpoint)?;
         if let Some(what) = chain {
             return Err(Fault::Broken(Check::Chain, what));
@@ -214,10 +223,8 @@ impl Contents {
                     entry.seq
                 )));
             }
-            if let Some((last, leaf)) = last.filter(|(last, _)| last + 1 == entry.seq)
-                && chain_fault.is_none()
-            {
-                chain_fault = check_link(last, leaf, &entry, &line).err();
+            if chain_fault.is_none() {
+                chain_fault = check_link(last, &entry).err();
             }
             match entry.event_type.as_str() {
                 event_type::ERASURE => {
@@ -230,6 +237,7 @@ impl Contents {
                 _ => {}
             }
             self.leaves.push((entry.seq, leaf_hash(&line)));
+            self.last_timestamp = entry.timestamp;
         }
         let ends = (self.leaves.first(), self.leaves.last());
         let (Some((first, _)), Some((last, _))) = ends else {
@@ -381,9 +389,19 @@ impl Contents {
         if completeness.size != checkpoint.size() || completeness.gaps != self.gaps {
             return Err(broken("completeness.json says something else than what is here".to_owned()));
         }
+        let has_last = self.leaves.last().is_some_and(|(last, _)| last + 1 == checkpoint.size());
+        if !is_date(&completeness.as_of) || has_last && completeness.as_of != self.last_timestamp {
+            return Err(broken(
+                "completeness.json: as_of is not a time, or not that of the last entry".to_owned(),
+            ));
+        }
         let mut custody = Lines::of("custody.jsonl", Check::Counts);
         while let Some(line) = custody.next(archive, LINE_MAX_BYTES)? {
-            let _: Custody = of_canonical(&line).map_err(|what| broken(format!("custody.jsonl: {what}")))?;
+            let custody: Custody =
+                of_canonical(&line).map_err(|what| broken(format!("custody.jsonl: {what}")))?;
+            if !is_date(&custody.at) {
+                return Err(broken("custody.jsonl: at is not a time".to_owned()));
+            }
         }
         Ok(completeness.as_of)
     }
@@ -408,11 +426,20 @@ fn subject_of(subject_ref: Option<&String>) -> Option<[u8; 32]> {
     subject_ref.map(|subject| Sha256::digest(subject).into())
 }
 
-fn check_link(last: u64, leaf: Hash, entry: &Entry, line: &[u8]) -> Result<(), String> {
-    let prev: Hash =
-        entry.prev_hash.parse().map_err(|_| format!("entry {}: prev_hash is no hash", entry.seq))?;
-    let mut chain = Chain::after(last, leaf).map_err(|error| error.to_string())?;
-    chain.extend(entry.seq, prev, leaf_hash(line)).map(|_| ()).map_err(|error| error.to_string())
+/// An entry is linked to the one before it, if that is here.
+fn check_link(last: Option<(u64, Hash)>, entry: &Entry) -> Result<(), String> {
+    let seq = entry.seq;
+    let prev: Hash = entry.prev_hash.parse().map_err(|_| format!("prev_hash of entry {seq} is no hash"))?;
+    let before = match last {
+        // The first of a ledger follows nothing.
+        _ if seq == 0 => Some(Hash::ZERO),
+        Some((last, leaf)) if last + 1 == seq => Some(leaf),
+        _ => None,
+    };
+    match before {
+        Some(before) if before != prev => Err(format!("entry {seq} does not follow the one before it")),
+        _ => Ok(()),
+    }
 }
 
 fn check_side<F: Read + Seek>(
