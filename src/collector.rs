@@ -11,6 +11,7 @@ use crate::store;
 use crate::witnesses;
 use indelible_anchor::anchors::Anchors;
 use indelible_anchor::witnesses::Witnesses;
+use indelible_collector::claim::Claim;
 use indelible_collector::data_dir::is_tenant_id;
 use indelible_collector::seal::{Faults, Sealing};
 use indelible_collector::{Collector, CollectorError, Config};
@@ -18,8 +19,9 @@ use indelible_ledger::Policy;
 use indelible_net::server;
 use indelible_net::tls::{self, Identity};
 use indelible_query::Limits;
+use indelible_vault::KeyStore;
 use indelible_web::OperatorToken;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -47,6 +49,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         anchors: anchors::configured(&section)?,
     };
     let config = Config {
+        claims: Vec::new(),
         keys: keys.unwrap_or_else(|| indelible_collector::data_dir::default_keys(&data)),
         data,
         tenants: section.tenants,
@@ -108,7 +111,7 @@ pub(crate) struct Outside {
 impl Running {
     /// Starts a collector, serves its interface on `listener`, and announces both in `DIR/run`.
     pub(crate) async fn start(
-        config: Config,
+        mut config: Config,
         listener: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
         ca: Option<PathBuf>,
@@ -117,9 +120,7 @@ impl Running {
     ) -> Result<Self, Failure> {
         let data = config.data.clone();
         let Outside { policy, witnesses, anchors } = outside;
-        if let Some(witnesses) = &witnesses {
-            witnesses::check(witnesses, &config).await?;
-        }
+        config.claims.extend(claims(&config.keys, witnesses.as_ref(), anchors.as_deref()).await?);
         let opened =
             tokio::task::spawn_blocking(move || Collector::start(config)).await.map_err(Failure::new)?;
         let collector = Arc::new(opened.map_err(|error| failure(&error))?);
@@ -169,6 +170,27 @@ impl Running {
             .map_err(Failure::new)?
             .map_err(|error| failure(&error))
     }
+}
+
+/// What parties outside can show of the ledgers before they are opened.
+async fn claims(
+    keys: &Path,
+    witnesses: Option<&Witnesses>,
+    anchors: Option<&Anchors>,
+) -> Result<Vec<Claim>, Failure> {
+    // Where nothing was ever signed there is nothing to show.
+    if !keys.exists() {
+        return Ok(Vec::new());
+    }
+    let ledgers = KeyStore::key_histories(keys).map_err(Failure::new)?;
+    let mut claims = Vec::new();
+    if let Some(witnesses) = witnesses {
+        claims.extend(witnesses.claims(&ledgers).await);
+    }
+    if let Some(anchors) = anchors {
+        claims.extend(anchors.claims(&ledgers).await);
+    }
+    Ok(claims)
 }
 
 /// The runtime of a server.

@@ -1,15 +1,11 @@
-//! The witnesses that the configuration names, and what they say before a collector starts.
+//! The witnesses that the configuration names.
 
-use crate::collector::failure;
 use crate::config::CollectorSection;
 use crate::failure::Failure;
 use indelible_anchor::http::Caller;
 use indelible_anchor::witnesses::Witnesses;
-use indelible_collector::head::Head;
-use indelible_collector::{CollectorError, Config};
 use indelible_ledger::Policy;
 use indelible_ledger::policy::POLICY_MAX_BYTES;
-use indelible_vault::KeyStore;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -38,24 +34,4 @@ pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
         .and_then(|file| file.take(POLICY_MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| unusable(&error))?;
     Policy::parse(&bytes).map_err(|error| unusable(&error))
-}
-
-/// Refuses to start on ledgers of which a witness can show more than is here, or something else.
-pub(crate) async fn check(witnesses: &Witnesses, config: &Config) -> Result<(), Failure> {
-    // Where nothing was ever signed there is nothing to hold against it.
-    if !config.keys.exists() {
-        return Ok(());
-    }
-    let head = Head::read(&KeyStore::head_path(&config.keys)).map_err(|error| failure(&error))?;
-    let histories = KeyStore::key_histories(&config.keys).map_err(Failure::new)?;
-    let mut heads = Vec::new();
-    for (tenant, keys) in histories {
-        let Some(note) = head.notes().get(&tenant) else { continue };
-        let checkpoint = keys.open(note.as_bytes()).map_err(Failure::new)?;
-        heads.push((keys, checkpoint));
-    }
-    match witnesses.evidence_against(&heads).await {
-        Some(shown) => Err(failure(&CollectorError::Refused(shown))),
-        None => Ok(()),
-    }
 }

@@ -365,8 +365,13 @@ fn a_directory_that_has_another_history_of_the_ledgers_own_key_stops_the_collect
     let hash = Sha256::digest(origin).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let place = machines.site.dir.path().join("elsewhere").join(hash).join(format!("{size:020}.note"));
     fs::create_dir_all(place.parent().unwrap()).unwrap();
+    // An old copy of everything, and the newest anchor of what is gone.
     fs::copy(&kept, &place).unwrap();
-    let (mut collector, gateway) = (machines.start_collector(), machines.start_gateway());
+    refused_at_start(&machines, "anchor outside has more of ledger");
+    // The directory was away at the start.
+    fs::remove_file(&place).unwrap();
+    let (mut collector, mut gateway) = (machines.start_collector(), machines.start_gateway());
+    fs::copy(&kept, &place).unwrap();
     let body = br#"{"model":"m-1","messages":[{"role":"user","content":"Something else"}]}"#;
     let checkpoint = machines.site.data.join("ledgers/default/checkpoint");
     let signed = || fs::read_to_string(&checkpoint).unwrap().lines().nth(1).unwrap().parse::<u64>().unwrap();
@@ -379,6 +384,28 @@ fn a_directory_that_has_another_history_of_the_ledgers_own_key_stops_the_collect
     assert_eq!(collector.wait(), 4, "{}", collector.log());
     assert!(collector.log().contains("anchor outside has another history of ledger"), "{}", collector.log());
     assert_eq!(text(&fs::read(&place).unwrap()), note);
+    // Nobody may look the other way while it grows.
+    refused_at_start(&machines, "anchor outside has another history of ledger");
+    fs::remove_file(&place).unwrap();
+    let mut collector = machines.start_collector();
+    post(gateway.listen, "/v1/chat/completions", &[], body);
+    wait_until("it grew", || signed() > size);
+    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
+    for path in files_below(place.parent().unwrap()) {
+        fs::remove_file(path).unwrap();
+    }
+    fs::copy(&kept, &place).unwrap();
+    refused_at_start(&machines, "anchor outside has another history of ledger");
+}
+
+/// It exits with 4, and nothing was signed.
+fn refused_at_start(machines: &TwoMachines, why: &str) {
+    let head = fs::read(machines.site.keys.join("head")).unwrap();
+    let mut refused = machines.site.spawn(&["collector", "--config", &machines.config], machines.collector);
+    assert_eq!(refused.wait(), 4, "{}", refused.log());
+    let last = refused.log().rsplit("error: ").next().unwrap().to_owned();
+    assert!(last.contains(why), "{last}");
+    assert_eq!(fs::read(machines.site.keys.join("head")).unwrap(), head);
 }
 
 #[test]

@@ -148,6 +148,49 @@ fn a_retired_key_is_good_for_nothing_new() {
     assert_eq!(error.exit_code(), 4, "{error}");
 }
 
+/// Records that the keys' head does not know of yet, because an older copy of the keys was put in place: what is published shows
+/// that they were signed. It goes on, unless what the older head says is not in them.
+#[test]
+fn an_older_copy_of_the_head_goes_on_with_what_was_signed_since() {
+    let site = Site::new();
+    traffic(&site, 2);
+    let head = site.keys.join("head");
+    let older = std::fs::read(&head).unwrap();
+    let old = (site.dir.path().join("old-data"), site.dir.path().join("old-keys"));
+    copy_dir(&site.data, &old.0);
+    copy_dir(&site.keys, &old.1);
+    // In the log.
+    traffic(&site, 2);
+    let size = site.entries_of("default").len();
+    std::fs::write(&head, &older).unwrap();
+    traffic(&site, 1);
+    assert!(site.entries_of("default").len() > size);
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+    // In segments.
+    sealed(&site);
+    traffic(&site, 1);
+    std::fs::write(&head, &older).unwrap();
+    traffic(&site, 1);
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+    sealed(&site);
+
+    // The head of another history of the same keys, shorter than this one.
+    let other = Site::new();
+    copy_dir(&old.0, &other.data);
+    copy_dir(&old.1, &other.keys);
+    traffic(&other, 2);
+    std::fs::write(&head, std::fs::read(other.keys.join("head")).unwrap()).unwrap();
+    let error = Collector::start(Config::new(&site.data)).err().expect("two histories were signed");
+    assert_eq!(error.exit_code(), 4, "{error}");
+    assert!(error.to_string().contains("are not the ones that were signed"), "{error}");
+}
+
+fn sealed(site: &Site) {
+    let collector = Collector::start(Config::new(&site.data)).unwrap();
+    runtime().block_on(collector.seal()).unwrap();
+    collector.stop().unwrap();
+}
+
 const STEPS: [&str; 6] = [
     "after the next key is made",
     "after the change of keys is entered",

@@ -260,6 +260,17 @@ fn a_fork_that_was_written_while_the_witness_was_away_stops_when_it_is_back() {
     let _witness = all.start_witness();
     assert_eq!(collector.wait(), 4, "{}", collector.log());
     assert!(collector.log().contains("witness w1 has another history of ledger"), "{}", collector.log());
+    // Nor does it start again, though it is the longer history.
+    let said = collector.log();
+    let signed = all.size("checkpoint");
+    let mut refused =
+        all.site().spawn(&["collector", "--config", &all.machines.config], all.machines.collector);
+    assert_eq!(refused.wait(), 4, "{}", refused.log());
+    let starts = |log: &str| log.matches("collector is ready").count();
+    assert_eq!(starts(&refused.log()), starts(&said), "{}", refused.log());
+    let last = refused.log().rsplit("error: ").next().unwrap().to_owned();
+    assert!(last.contains("witness w1 has another history of ledger"), "{last}");
+    assert_eq!(all.size("checkpoint"), signed, "nothing was signed");
 }
 
 #[test]

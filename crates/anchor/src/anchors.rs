@@ -21,8 +21,9 @@ use crate::syslog::Syslog;
 use ::http::StatusCode;
 use indelible_collector::Collector;
 use indelible_collector::Query;
+use indelible_collector::claim::Claim;
 use indelible_collector::proofs::Signed;
-use indelible_ledger::Checkpoint;
+use indelible_ledger::{Checkpoint, KeyHistory};
 use indelible_os::clock::{self, Utc};
 use indelible_os::random;
 use indelible_record::entry::event_type;
@@ -110,6 +111,29 @@ impl Anchors {
     pub fn new(anchors: Vec<Anchor>) -> Self {
         let kept = anchors.into_iter().map(|anchor| Arc::new(Kept { anchor, last: Mutex::default() }));
         Self { anchors: kept.collect() }
+    }
+
+    /// Before a collector starts: the newest checkpoint of each ledger, by tenant, that a directory has and the ledger's keys signed.
+    /// A directory that does not answer is passed over.
+    pub async fn claims(&self, ledgers: &[(String, KeyHistory)]) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for anchor in self.anchors.iter().map(|kept| &kept.anchor) {
+            let Place::Directory(directory) = &anchor.place else { continue };
+            let origins = ledgers.iter().map(|(_, keys)| keys.origin().to_owned()).collect();
+            let newest = match directory.newest(origins).await {
+                Ok(newest) => newest,
+                Err(why) => {
+                    tracing::warn!(anchor = anchor.name, why, "it was not asked what it has");
+                    continue;
+                }
+            };
+            let shown = ledgers.iter().zip(newest).filter_map(|((tenant, keys), note)| {
+                let who = format!("anchor {}", anchor.name);
+                Some(Claim { tenant: tenant.clone(), who, checkpoint: keys.open(&note?).ok()? })
+            });
+            claims.extend(shown);
+        }
+        claims
     }
 
     /// Takes anchors when they are due, until the task is given up.
@@ -256,8 +280,9 @@ async fn hold_against(
     let Ok(shown) = keys.open(bytes) else {
         return format!("{why}, which this ledger's key did not sign");
     };
-    let who = format!("anchor {}", anchor.name);
-    match shown::against(collector, ledger, &who, &shown).await {
+    let claim =
+        Claim { tenant: ledger.to_owned(), who: format!("anchor {}", anchor.name), checkpoint: shown };
+    match shown::against(collector, &claim).await {
         Ok(Some(shown)) => {
             collector.refuse(&shown).await;
             shown

@@ -1,11 +1,12 @@
 //! An anchor that is a directory: each checkpoint a file of its own, `DIR/<SHA-256 of the origin>/<size>.note`, never
 //! written again.
 
+use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, Note};
 use indelible_os::durable;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::sync::Semaphore;
 
 /// A directory may be on a machine that does not answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Of a size in a name: as many as the largest has.
+const SIZE_DIGITS: usize = 20;
 
 /// A directory, best on another machine.
 pub struct Directory {
@@ -50,15 +53,56 @@ impl Directory {
         let written = tokio::time::timeout(TIMEOUT, written).await.map_err(|_| late())?;
         written.map_err(|error| error.to_string())?
     }
+
+    /// The notes of the largest size that are there of the logs with these origins, in their order.
+    ///
+    /// # Errors
+    /// Words on why that cannot be told. A log of which nothing is there is no error.
+    pub(crate) async fn newest(&self, origins: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, String> {
+        let late = || format!("{} does not answer", self.dir.display());
+        let reading = self.writing.clone().try_acquire_owned().map_err(|_| late())?;
+        let dir = self.dir.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let _reading = reading;
+            origins.iter().map(|origin| newest(&dir_of(&dir, origin))).collect()
+        });
+        let read = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| late())?;
+        read.map_err(|error| error.to_string())?
+    }
 }
 
-fn file_of(dir: &Path, checkpoint: &Checkpoint) -> PathBuf {
-    let hash = Sha256::digest(checkpoint.origin()).iter().fold(String::new(), |mut hex, byte| {
+/// Blocks.
+fn newest(dir: &Path) -> Result<Option<Vec<u8>>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let files = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        files => files.map_err(failed)?,
+    };
+    // The same number of digits each: by name is by size.
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let Some(name) = names.filter(|name| is_note(name)).max() else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(dir.join(name)).map_err(failed)?;
+    file.take(NOTE_MAX_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(bytes))
+}
+
+fn is_note(name: &str) -> bool {
+    let size = name.strip_suffix(".note").unwrap_or_default();
+    size.len() == SIZE_DIGITS && size.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn dir_of(dir: &Path, origin: &str) -> PathBuf {
+    let hash = Sha256::digest(origin).iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    dir.join(hash).join(format!("{:020}.note", checkpoint.size()))
+    dir.join(hash)
+}
+
+fn file_of(dir: &Path, checkpoint: &Checkpoint) -> PathBuf {
+    dir_of(dir, checkpoint.origin()).join(format!("{:0SIZE_DIGITS$}.note", checkpoint.size()))
 }
 
 /// Blocks.

@@ -12,6 +12,7 @@ use crate::shown;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::StatusCode;
 use indelible_collector::Collector;
+use indelible_collector::claim::Claim;
 use indelible_collector::proofs::NoProof;
 use indelible_ledger::policy::Witness;
 use indelible_ledger::witness::{AddCheckpoint, SIZE_CONTENT_TYPE, cosignatures};
@@ -58,38 +59,26 @@ impl Witnesses {
         &self.policy
     }
 
-    /// Before a collector starts: what a witness can show of a ledger that goes beyond its head, or beside it. `heads` are
-    /// the ledgers' keys, and what each signed last. All are asked at once, for [`START_TIMEOUT`]; those that do not answer
-    /// are passed over.
-    pub async fn evidence_against(&self, heads: &[(KeyHistory, Checkpoint)]) -> Option<String> {
+    /// Before a collector starts: what each witness cosigned last of each ledger, by tenant, that the ledger's keys signed. All
+    /// are asked at once, for [`START_TIMEOUT`]; those that do not answer are passed over.
+    pub async fn claims(&self, ledgers: &[(String, KeyHistory)]) -> Vec<Claim> {
         let by = Instant::now() + START_TIMEOUT;
         let asked = self.policy.witnesses().iter().filter(|witness| witness.url.is_some());
-        let mut asked: FuturesUnordered<_> = asked
-            .map(|witness| async move {
-                let shown = tokio::time::timeout_at(by, self.evidence_of(witness, heads)).await;
-                shown.unwrap_or_else(|_| {
-                    tracing::warn!(witness = witness.name, "it was not asked about all ledgers in time");
-                    None
-                })
-            })
-            .collect();
-        while let Some(shown) = asked.next().await {
-            if shown.is_some() {
-                return shown;
+        let asked = asked.map(|witness| async move {
+            let mut claims = Vec::new();
+            for (tenant, keys) in ledgers {
+                match tokio::time::timeout_at(by, self.cosigned_last(witness, keys)).await {
+                    Ok(shown) => claims.extend(shown.map(|shown| claim(witness, tenant, shown))),
+                    Err(_) => {
+                        tracing::warn!(witness = witness.name, "it was not asked about all ledgers in time");
+                        break;
+                    }
+                }
             }
-        }
-        None
-    }
-
-    async fn evidence_of(&self, witness: &Witness, heads: &[(KeyHistory, Checkpoint)]) -> Option<String> {
-        for (keys, head) in heads {
-            let Some(shown) = self.cosigned_last(witness, keys).await else { continue };
-            let beside = shown.size() == head.size() && shown.root() != head.root();
-            if shown.size() > head.size() || beside {
-                return Some(shown::words(&name_of(witness), &shown, head));
-            }
-        }
-        None
+            claims
+        });
+        let asked: FuturesUnordered<_> = asked.collect();
+        asked.collect::<Vec<_>>().await.concat()
     }
 
     /// Submits until the task is given up.
@@ -247,14 +236,14 @@ impl Witnesses {
         let keys = collector.ledger_keys(tenant).map_err(|error| error.to_string())?;
         let keys = keys.ok_or("the ledger has no public key")?;
         match self.cosigned_last(witness, &keys).await {
-            Some(shown) => shown::against(collector, tenant, &name_of(witness), &shown).await,
+            Some(shown) => shown::against(collector, &claim(witness, tenant, shown)).await,
             None => Ok(None),
         }
     }
 }
 
-fn name_of(witness: &Witness) -> String {
-    format!("witness {}", witness.name)
+fn claim(witness: &Witness, tenant: &str, checkpoint: Checkpoint) -> Claim {
+    Claim { tenant: tenant.to_owned(), who: format!("witness {}", witness.name), checkpoint }
 }
 
 /// The proof from one size to another that was signed. The ledger may have grown since: then the proof leads further, and

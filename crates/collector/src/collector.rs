@@ -1,5 +1,6 @@
 //! The collector as the rest of the program sees it: open, receive, look up, stop.
 
+use crate::claim::{self, Claim};
 use crate::data_dir::{DataDir, default_keys};
 use crate::head::Head;
 use crate::pricing::{Outcomes, Pricing};
@@ -8,7 +9,7 @@ use crate::read::{Found, Payload, Reader};
 use crate::receive::{self, BatchError};
 use crate::seal::{self, Faults, Sealer, Sealing};
 use crate::sequencer::{Command, Recovered, Rotated, Sequencer, lock};
-use crate::state::State;
+use crate::state::{Misfit, State};
 use crate::store::location::Location;
 #[cfg(feature = "s3")]
 use crate::store::remote::tiered::Status;
@@ -64,6 +65,8 @@ pub struct Config {
     pub seals_by_itself: bool,
     /// The bucket that segments go to, if there is one.
     pub bucket: Option<Location>,
+    /// What others show that was signed: held against what is here before more is.
+    pub claims: Vec<Claim>,
     /// For tests alone.
     pub faults: Faults,
 }
@@ -79,6 +82,7 @@ impl Config {
             sealing: Sealing::default(),
             seals_by_itself: true,
             bucket: None,
+            claims: Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -130,6 +134,7 @@ impl Collector {
         let cost_outcomes = Arc::new(Outcomes::default());
         let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
         let tiles = Arc::new(Tiles::new(&config.data));
+        claim::hold_all(&config.claims, &recovered.state, &tiles, &store.view())?;
         let sequencer =
             Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing, tiles.clone())?;
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
@@ -497,7 +502,13 @@ fn recover(
         let checkpoint = keys
             .open(note.as_bytes())
             .map_err(|error| CollectorError::Refused(format!("the head of ledger {tenant}: {error}")))?;
-        state.await_head(tenant, checkpoint.size(), checkpoint.root());
+        let refused = |misfit: Misfit| CollectorError::Refused(misfit.0);
+        state.await_signed(tenant, checkpoint.size(), checkpoint.root()).map_err(refused)?;
+        // An older copy of the keys may have been put in place: the head is then older than what is published.
+        let published = dir.published(tenant).and_then(|note| keys.open(&note).ok());
+        if let Some(checkpoint) = published {
+            state.await_signed(tenant, checkpoint.size(), checkpoint.root()).map_err(refused)?;
+        }
     }
     let wal_path = dir.wal();
     let mut entered = HashSet::new();

@@ -10,9 +10,12 @@
 //! ```
 
 use crate::CollectorError;
+use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_os::durable::{self, MODE_SHARED};
 use indelible_os::lock::DirLock;
 use indelible_verify::directory::FORMAT_LINE;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// A data directory that this process holds.
@@ -87,6 +90,14 @@ impl DataDir {
         durable::make_dir(&dir).map_err(CollectorError::io(&dir))?;
         let path = dir.join("checkpoint");
         durable::replace(&path, note.as_bytes(), MODE_SHARED).map_err(CollectorError::io(&path))
+    }
+
+    /// What was published of a ledger last, whoever wrote it.
+    pub fn published(&self, tenant: &str) -> Option<Vec<u8>> {
+        let file = File::open(self.path.join("ledgers").join(tenant).join("checkpoint")).ok()?;
+        let mut note = Vec::new();
+        file.take(NOTE_MAX_BYTES as u64).read_to_end(&mut note).ok()?;
+        Some(note)
     }
 }
 

@@ -9,6 +9,7 @@
 //! * [`pricing`]: what a call costs, by the rules that the configuration names
 //! * [`state`]: what the WAL adds up to; recovery and normal running share one `apply`
 //! * [`head`], [`checkpoint`]: the commit point, and what is signed there
+//! * [`claim`]: what others show that was signed, held against what is here before more is
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
 //! * [`repair`]: what is made of other files, made again
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod claim;
 pub mod data_dir;
 pub mod draft;
 pub mod drill;

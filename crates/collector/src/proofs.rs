@@ -282,7 +282,7 @@ fn runs(numbers: &[u64]) -> Vec<Range<u64>> {
 }
 
 /// The root of the tree over the first `size` leaves.
-fn root_at(
+pub(crate) fn root_at(
     size: u64,
     node: impl Fn(u8, u64) -> Result<Hash, CollectorError>,
 ) -> Result<Hash, CollectorError> {

@@ -35,8 +35,10 @@ pub struct Ledger {
     last_leaf: Hash,
     /// Leaves made since the last checkpoint, to be compared with what is read back from the disk.
     unsigned: Vec<Hash>,
-    /// Size and root of the head; the root is compared when the ledger reaches the size.
-    awaited: Option<(u64, Hash)>,
+    /// Sizes and roots that were signed; a root is compared when the ledger reaches the size.
+    signed: BTreeMap<u64, Hash>,
+    /// Entries that were not read: those of removed files.
+    begun: u64,
 }
 
 /// One incarnation of a source.
@@ -67,9 +69,14 @@ pub struct Open {
 pub struct Misfit(pub String);
 
 impl State {
-    /// Expects the ledger of `tenant` to have this root at this size.
-    pub fn await_head(&mut self, tenant: &str, size: u64, root: Hash) {
-        self.ledger_mut(tenant).awaited = Some((size, root));
+    /// Expects the ledger of `tenant` to have this root at this size: its key signed that.
+    pub fn await_signed(&mut self, tenant: &str, size: u64, root: Hash) -> Result<(), Misfit> {
+        match self.ledger_mut(tenant).signed.insert(size, root) {
+            Some(other) if other != root => {
+                Err(Misfit(format!("ledger {tenant}: two trees of {size} entries were signed")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes in a record that stands in the WAL at `at`.
@@ -276,41 +283,48 @@ impl State {
 
 impl Ledger {
     fn new() -> Self {
-        Self { tree: Frontier::new(), last_leaf: Hash::ZERO, unsigned: Vec::new(), awaited: None }
+        Self {
+            tree: Frontier::new(),
+            last_leaf: Hash::ZERO,
+            unsigned: Vec::new(),
+            signed: BTreeMap::new(),
+            begun: 0,
+        }
     }
 
     /// Begins behind entries that are not read: those of removed files.
     fn begin(&mut self, tree: Frontier, last_leaf: Hash) -> Result<(), Misfit> {
         let size = tree.size();
-        match self.awaited {
-            Some((awaited, root)) if awaited == size && root != tree.root() => {
-                return Err(Misfit(format!("the first {size} entries are not the ones that were signed")));
-            }
-            // Files change hands at a checkpoint: what went before was signed.
-            awaited if awaited.is_none_or(|(awaited, _)| awaited < size) => {
-                let signed = awaited.map_or(0, |(awaited, _)| awaited);
-                return Err(Misfit(format!(
-                    "it begins behind {size} entries, but only {signed} were signed"
-                )));
-            }
-            _ => {}
+        self.compare(&tree)?;
+        // Files change hands at a checkpoint: what went before was signed.
+        if self.awaited_size() < size {
+            let signed = self.awaited_size();
+            return Err(Misfit(format!("it begins behind {size} entries, but only {signed} were signed")));
         }
-        (self.tree, self.last_leaf) = (tree, last_leaf);
+        (self.tree, self.last_leaf, self.begun) = (tree, last_leaf, size);
         Ok(())
     }
 
     fn extend(&mut self, leaf: Hash) -> Result<(), Misfit> {
         self.tree.append(leaf).map_err(|error| Misfit(error.to_string()))?;
         self.last_leaf = leaf;
-        match self.awaited {
-            Some((size, root)) if size == self.tree.size() && root != self.tree.root() => {
-                return Err(Misfit(format!("the first {size} entries are not the ones that were signed")));
-            }
-            // What the head covers was read back before it was signed.
-            Some((size, _)) if size >= self.tree.size() => {}
-            _ => self.unsigned.push(leaf),
+        self.compare(&self.tree)?;
+        // What was signed was read back before.
+        if self.tree.size() > self.awaited_size() {
+            self.unsigned.push(leaf);
         }
         Ok(())
+    }
+
+    /// A tree of a size that was signed has the root that was signed.
+    fn compare(&self, tree: &Frontier) -> Result<(), Misfit> {
+        match self.signed.get(&tree.size()) {
+            Some(root) if *root != tree.root() => {
+                let size = tree.size();
+                Err(Misfit(format!("the first {size} entries are not the ones that were signed")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Entries in the ledger.
@@ -333,9 +347,14 @@ impl Ledger {
         self.last_leaf
     }
 
-    /// Size of the head that this ledger has to reach.
+    /// The largest size that was signed: this ledger has to reach it.
     pub fn awaited_size(&self) -> u64 {
-        self.awaited.map_or(0, |(size, _)| size)
+        self.signed.last_key_value().map_or(0, |(size, _)| *size)
+    }
+
+    /// Sizes and roots that were signed of what was not read: they could not be compared.
+    pub fn signed_before(&self) -> impl Iterator<Item = (u64, Hash)> {
+        self.signed.range(..self.begun).map(|(size, root)| (*size, *root))
     }
 
     /// Leaves that no signature covers yet.
