@@ -200,6 +200,11 @@ impl Process {
         self.wait()
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// The exit code of a server that ends by itself.
     pub fn wait(&mut self) -> i32 {
         let asked = Instant::now();

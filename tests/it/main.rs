@@ -14,6 +14,7 @@ mod common;
 mod drill;
 mod evidence;
 mod export;
+mod fencing;
 mod images;
 mod keys;
 mod kill;

@@ -235,6 +235,50 @@ fn an_old_backup_of_records_and_keys_is_refused_by_what_a_witness_shows() {
     assert_eq!(all.size("checkpoint"), signed, "nothing was signed");
 }
 
+/// Copies of records and keys, each whole: nothing on either machine can tell, the witness does.
+#[test]
+fn of_two_whole_copies_that_run_at_once_a_witness_lets_one_go_on() {
+    let all = Witnessed::new();
+    let _witness = all.start_witness();
+    let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
+    all.ask(&gateway, 2);
+    all.wait_for("checkpoint.witnessed", 3);
+    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
+    all.back_up("copy");
+    let (data, keys) = (all.path("copy/data"), all.path("copy/keys"));
+    let listen = free_address();
+    let config = std::fs::read_to_string(&all.machines.config).unwrap();
+    let config = config.replace(&all.machines.collector.to_string(), &listen.to_string());
+    std::fs::write(all.path("second.toml"), config).unwrap();
+    let second = all.path("second.toml");
+    let arguments = ["collector", "--config"].map(str::to_owned).into_iter();
+    let arguments: Vec<String> = arguments
+        .chain(
+            [&second, Path::new("--data"), &data, Path::new("--keys"), &keys]
+                .map(|path| path.display().to_string()),
+        )
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+
+    let (mut first, gateway) = (all.machines.start_collector(), all.machines.start_gateway());
+    let mut second = all.site().serve(&arguments, listen);
+    // Each records something else: a look at its records.
+    let looks = |data: &Path| all.site().run(&["list", "--data", data.to_str().unwrap()]).status.success();
+    let mut looked = 0;
+    while first.is_running() && second.is_running() {
+        looks(&all.site().data);
+        looks(&data);
+        looked += 1;
+        assert!(looked < 200, "the witness lets two histories grow");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (mut lost, mut goes_on) = if first.is_running() { (second, first) } else { (first, second) };
+    assert_eq!(lost.wait(), 4, "{}", lost.log());
+    assert!(lost.log().contains("witness w1 has"), "{}", lost.log());
+    drop(gateway);
+    assert_eq!(goes_on.stop(), 0, "{}", goes_on.log());
+}
+
 #[test]
 fn a_fork_that_was_written_while_the_witness_was_away_stops_when_it_is_back() {
     let all = Witnessed::new();
