@@ -85,6 +85,19 @@ fn every_cheat_is_caught_and_the_original_is_as_before() {
     );
 }
 
+/// An insider has the newest key alone; what an older one signed is known from outside.
+#[test]
+fn every_cheat_is_caught_after_a_change_of_keys() {
+    let site = recorded();
+    assert!(site.run(&["key", "rotate"]).status.success());
+    traffic(&site, 4);
+    let (output, report) = tamper(&site, &["--seed", "5"]);
+    assert_eq!(output.status.code(), Some(0), "{report:#} {}", text(&output.stderr));
+    assert!(rows(&report).iter().all(|row| !by(row).is_empty()), "{report:#}");
+    let names: BTreeSet<&str> = rows(&report).iter().map(|row| row["cheat"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 12, "{names:?}");
+}
+
 #[test]
 fn the_naive_cheats_name_the_place() {
     let site = recorded();

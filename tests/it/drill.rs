@@ -176,6 +176,79 @@ fn what_was_erased_is_said_to_be_and_does_not_fail_the_drill() {
     assert!(text(&erased.run(&["drill"]).stdout).contains("ERASED"));
 }
 
+/// Where nothing is asked for, it is the month before this one, if it has an inference.
+#[test]
+fn by_default_it_is_the_month_before_this_one() {
+    let site = Site::new();
+    traffic(&site, 6);
+    let original = Copy { data: site.data.clone(), keys: site.keys.clone() };
+    let dated_back = Site::new();
+    let mut forge = Forge::begin(&original, dated_back.dir.path(), Keys::Real).unwrap();
+    let month = format!("{}-01", this_month()).parse::<indelible_os::clock::Utc>().unwrap();
+    let before = drill::Month::of(month).previous().to_string();
+    for tenant in ["default", "operations"] {
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        indelible_collector::entries::visit(&site.data, tenant, |bytes| {
+            entries.push(bytes.to_vec());
+            true
+        })
+        .unwrap();
+        forge.moved(tenant);
+        for (at, bytes) in entries.iter().enumerate() {
+            let mut entry = Entry::parse(bytes).unwrap();
+            // The first half is of last month, the second of this one.
+            if at < entries.len() / 2 + 1 {
+                entry.timestamp = format!("{before}-11{}", &entry.timestamp[10..]);
+            }
+            forge.entry(tenant, entry.to_bytes().unwrap(), None).unwrap();
+        }
+    }
+    forge.finish().unwrap();
+    let older = dated_back
+        .entries()
+        .iter()
+        .filter(|entry| entry["timestamp"].as_str().unwrap().starts_with(&before))
+        .count();
+    assert!((2..7).contains(&older), "{older}");
+    let collector = Collector::start(Config::new(&dated_back.data)).unwrap();
+    for seed in 0..20 {
+        let picked = drill::pick(&collector, &Wish { seed, ..Wish::default() }).unwrap().unwrap();
+        assert!(picked.found.entry.timestamp.starts_with(&before), "{}", picked.found.entry.timestamp);
+        assert_eq!(picked.month.to_string(), before);
+    }
+    collector.stop().unwrap();
+}
+
+/// Records of before and behind a change of keys.
+#[test]
+fn records_of_each_key_pass() {
+    let site = Site::new();
+    traffic(&site, 3);
+    assert!(site.run(&["key", "rotate"]).status.success());
+    traffic(&site, 3);
+    site.json(&["seal", "--json"]);
+    assert!(site.run(&["key", "rotate"]).status.success());
+    traffic(&site, 3);
+    let rotated: Vec<u64> = site
+        .entries()
+        .iter()
+        .filter(|entry| entry["event_type"] == "key_rotated")
+        .map(|entry| entry["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(rotated.len(), 2);
+    let mut of_key = BTreeSet::new();
+    for seed in 1..40 {
+        let report = site.json(&["drill", "--seed", &seed.to_string(), "--json"]);
+        assert_eq!(report["passed"], true, "{report:#}");
+        let seq = report["record"]["seq"].as_u64().unwrap();
+        of_key.insert(rotated.iter().filter(|at| **at < seq).count());
+        if of_key.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(of_key.len(), 3, "{of_key:?}");
+}
+
 #[test]
 fn each_inference_has_the_same_chance() {
     let site = recorded();
