@@ -15,6 +15,7 @@ mod drill;
 mod evidence;
 mod export;
 mod fencing;
+mod filters;
 mod images;
 mod keys;
 mod kill;

@@ -10,6 +10,7 @@ use crate::receive::{self, BatchError};
 use crate::seal::{self, Faults, Sealer, Sealing};
 use crate::sequencer::{Command, Recovered, Rotated, Sequencer, lock};
 use crate::state::{Misfit, State};
+use crate::store::filters::Filters;
 use crate::store::location::Location;
 #[cfg(feature = "s3")]
 use crate::store::remote::tiered::Status;
@@ -126,7 +127,9 @@ impl Collector {
         }
         let mut tiers = Tiers::open(&dir, config.bucket.as_ref())?;
         let explain = |error| tiers.explain(&config.data, error);
-        let store = Arc::new(Store::open(tiers.storage.clone()).map_err(explain)?);
+        let filters = Arc::new(Filters::new(&config.data));
+        let store = Store::with_filters(tiers.storage.clone(), filters.clone()).map_err(explain)?;
+        let store = Arc::new(store);
         let recovered = recover(&dir, &keys, &head, store.clone()).map_err(explain)?;
         let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));
@@ -162,6 +165,7 @@ impl Collector {
             data: config.data.clone(),
             log_id,
             store: store.clone(),
+            filters,
             vault: vault.clone(),
             sealing: config.sealing,
             by_itself: config.seals_by_itself,

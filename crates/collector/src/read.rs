@@ -179,7 +179,8 @@ impl<'a> Reader<'a> {
             }
         }
         let segments = self.view.segments(here.tenant).iter().rev();
-        let segments: Vec<_> = segments.filter(|one| here.wanted.overlaps(one.manifest())).collect();
+        let segments = segments.filter(|one| here.wanted.overlaps(one.manifest())).collect();
+        let segments = self.view.may_have(segments, hashes);
         for some in segments.chunks(SEGMENTS_AT_ONCE_MAX) {
             for (segment, mut far) in some.iter().zip(look_far(some, hashes)) {
                 let rows = far.take().unwrap_or_else(|| segment.rows_with(hashes))?;

@@ -20,6 +20,7 @@ mod plan;
 use crate::CollectorError;
 use crate::data_dir::DataDir;
 use crate::sequencer::Command;
+use crate::store::filters::Filters;
 use crate::store::{Store, View};
 use indelible_os::{clock, durable};
 use indelible_vault::{KeyStore, Vault};
@@ -35,6 +36,10 @@ use tokio::sync::oneshot;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// After a failure it is tried again this much later: a full disk does not get better in a second.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether a day is over that has no filter.
+const FILTERS_INTERVAL: Duration = Duration::from_secs(60);
+/// `YYYY-MM-DD`.
+const DATE_CHARS: usize = 10;
 
 /// When segments are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +90,7 @@ pub(crate) struct Sealer {
     pub(crate) data: PathBuf,
     pub(crate) log_id: String,
     pub(crate) store: Arc<Store>,
+    pub(crate) filters: Arc<Filters>,
     pub(crate) vault: Arc<Mutex<Vault>>,
     pub(crate) sealing: Sealing,
     pub(crate) by_itself: bool,
@@ -97,6 +103,7 @@ impl Sealer {
     /// Seals what is due until the collector stops.
     pub(crate) fn run(self, requests: &Receiver<Request>) {
         let mut retry_at = Instant::now();
+        let mut filters_at = Instant::now();
         while self.go_on().is_ok() {
             match requests.recv_timeout(LOOK_INTERVAL) {
                 // Whoever asked and went away asked all the same.
@@ -104,6 +111,9 @@ impl Sealer {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) if !self.by_itself || Instant::now() < retry_at => {}
                 Err(RecvTimeoutError::Timeout) => match self.seal(false) {
+                    Ok(0) if Instant::now() >= filters_at => {
+                        filters_at = Instant::now() + self.keep_filters()
+                    }
                     Ok(_) => {}
                     // The sequencer has ended: so does everything.
                     Err(CollectorError::Stopped(_)) => return,
@@ -112,6 +122,19 @@ impl Sealer {
                         retry_at = Instant::now() + RETRY_INTERVAL;
                     }
                 },
+            }
+        }
+    }
+
+    /// Makes the filters of one day, if that is due. Answers when to look again.
+    fn keep_filters(&self) -> Duration {
+        let today = clock::now().to_string();
+        match self.filters.make_next(&self.store.view(), today.get(..DATE_CHARS).unwrap_or_default()) {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => FILTERS_INTERVAL,
+            Err(error) => {
+                tracing::warn!(%error, "the filters of a day cannot be made: look-ups go from segment to segment");
+                RETRY_INTERVAL
             }
         }
     }

@@ -4,6 +4,7 @@
 //! sealed stays readable for whoever has an older view, and a newer view has the segments instead. Nothing is ever
 //! in neither; what is in both is taken from the segment.
 
+pub mod filters;
 pub mod local;
 pub mod location;
 #[cfg(feature = "s3")]
@@ -12,6 +13,7 @@ pub mod segment;
 pub mod tail;
 
 use crate::CollectorError;
+use filters::Filters;
 use indelible_record::Entry;
 use indelible_segment::ReadAt;
 use indelible_spool::Role;
@@ -44,12 +46,18 @@ pub trait Storage: Send + Sync {
 pub struct View {
     segments: BTreeMap<String, Vec<Arc<Segment>>>,
     files: Vec<Arc<WalFile>>,
+    filters: Arc<Filters>,
 }
 
 impl View {
     /// Segments of a ledger, oldest first.
     pub fn segments(&self, tenant: &str) -> &[Arc<Segment>] {
         self.segments.get(tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those segments of one ledger that may have one of the ids, by their hashes. Others may be among them.
+    pub fn may_have<'a>(&self, segments: Vec<&'a Arc<Segment>>, hashes: &[u64]) -> Vec<&'a Arc<Segment>> {
+        self.filters.may_have(segments, hashes)
     }
 
     /// All segments.
@@ -148,6 +156,11 @@ pub struct Store {
 impl Store {
     /// Reads the catalog from a listing.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Self, CollectorError> {
+        Self::with_filters(storage, Arc::default())
+    }
+
+    /// The same, with the filters that there are.
+    pub fn with_filters(storage: Arc<dyn Storage>, filters: Arc<Filters>) -> Result<Self, CollectorError> {
         let mut segments: BTreeMap<String, Vec<Arc<Segment>>> = BTreeMap::new();
         let limit = Arc::new(OpenLimit::default());
         let failed = |path: &str, error: io::Error| {
@@ -164,7 +177,7 @@ impl Store {
             segments.sort_by_key(|segment| segment.manifest().first);
             check_chain(tenant, segments)?;
         }
-        let view = RwLock::new(Arc::new(View { segments, files: Vec::new() }));
+        let view = RwLock::new(Arc::new(View { segments, files: Vec::new(), filters }));
         Ok(Self { storage, limit, view })
     }
 
@@ -211,7 +224,8 @@ impl Store {
 
     fn change(&self, change: impl FnOnce(&mut View)) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = View { segments: view.segments.clone(), files: view.files.clone() };
+        let filters = view.filters.clone();
+        let mut next = View { segments: view.segments.clone(), files: view.files.clone(), filters };
         change(&mut next);
         *view = Arc::new(next);
     }

@@ -214,34 +214,56 @@ impl Ids {
         Ok(found)
     }
 
-    fn search_page(&self, page: &[u8], hash: u64, found: &mut Vec<u32>) -> Result<(), &'static str> {
-        let crc = u32::from_le_bytes(std::array::from_fn(|n| page[n]));
-        if crc32c::crc32c(&page[4..]) != crc {
-            return Err("checksum");
-        }
-        let used = usize::from(u16::from_le_bytes([page[4], page[5]]));
-        let mut rest = page.get(PAGE_HEAD_BYTES..PAGE_HEAD_BYTES + used).ok_or("length")?;
-        while let Some((filed, after)) = rest.split_first_chunk::<8>() {
-            let filed = u64::from_le_bytes(*filed);
-            if filed > hash {
-                break;
-            }
-            rest = after;
-            let count = varint::take(&mut rest).ok_or("count")?;
-            let mut row = 0u32;
-            for _ in 0..count {
-                let step = varint::take(&mut rest).and_then(|step| u32::try_from(step).ok());
-                row = step.and_then(|step| row.checked_add(step)).ok_or("row")?;
-                if filed == hash {
-                    if row >= self.rows {
-                        return Err("row");
-                    }
-                    found.push(row);
-                }
-            }
+    /// Hands the hash of each id to `visit`, in order; one whose rows go on in another page more than once.
+    pub fn visit_hashes(&self, mut visit: impl FnMut(u64)) -> io::Result<()> {
+        for number in 0..self.fences.len() {
+            let page = self.file.read_at(number as u64 * PAGE_BYTES as u64, PAGE_BYTES)?;
+            walk_page(&page, |hash, _| {
+                visit(hash);
+                true
+            })
+            .map_err(|what| damaged(&format!("page {number}: {what}")))?;
         }
         Ok(())
     }
+
+    fn search_page(&self, page: &[u8], hash: u64, found: &mut Vec<u32>) -> Result<(), &'static str> {
+        let mut beyond = false;
+        walk_page(page, |filed, rows| {
+            if filed == hash {
+                beyond |= rows.iter().any(|row| *row >= self.rows);
+                found.extend_from_slice(rows);
+            }
+            filed <= hash
+        })?;
+        if beyond { Err("row") } else { Ok(()) }
+    }
+}
+
+/// Hands the groups of a page, hash and rows, to `visit` until it answers `false`.
+fn walk_page(page: &[u8], mut visit: impl FnMut(u64, &[u32]) -> bool) -> Result<(), &'static str> {
+    let crc = u32::from_le_bytes(std::array::from_fn(|n| page[n]));
+    if crc32c::crc32c(&page[4..]) != crc {
+        return Err("checksum");
+    }
+    let used = usize::from(u16::from_le_bytes([page[4], page[5]]));
+    let mut rest = page.get(PAGE_HEAD_BYTES..PAGE_HEAD_BYTES + used).ok_or("length")?;
+    let mut rows = Vec::new();
+    while let Some((filed, after)) = rest.split_first_chunk::<8>() {
+        rest = after;
+        let count = varint::take(&mut rest).ok_or("count")?;
+        rows.clear();
+        let mut row = 0u32;
+        for _ in 0..count {
+            let step = varint::take(&mut rest).and_then(|step| u32::try_from(step).ok());
+            row = step.and_then(|step| row.checked_add(step)).ok_or("row")?;
+            rows.push(row);
+        }
+        if !visit(u64::from_le_bytes(*filed), &rows) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn damaged(what: &str) -> io::Error {

@@ -9,6 +9,7 @@
 //!
 //! * [`columns`]: what of an entry has a column; the SQL engine reads the same table
 //! * [`entries`], [`payload`], [`ids`], [`manifest`]: the four files, each written and read
+//! * [`filter`]: which of a day's segments may have an id, made of their `ids.idx`
 //! * [`verified`]: bytes that are held against their hashes when they are read
 //!
 //! No keys, no clock and no directories: encryption is the caller's, and where files lie is the caller's, too.
@@ -18,6 +19,7 @@
 
 pub mod columns;
 pub mod entries;
+pub mod filter;
 pub mod ids;
 pub mod manifest;
 pub mod payload;

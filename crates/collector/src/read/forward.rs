@@ -9,6 +9,7 @@ use crate::parts::Parts;
 use crate::query::Wanted;
 use crate::store::segment::Segment;
 use indelible_spool::wal::{Record, Ref};
+use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -34,13 +35,19 @@ impl Reader<'_> {
     ) -> Result<ControlFlow<()>, CollectorError> {
         let mut walk = Walk { wanted, tenant, range, visit };
         let hashes = wanted.hashes(tenant);
+        let may_have: Option<HashSet<u64>> = hashes.as_ref().map(|hashes| {
+            let all = self.view.segments(tenant).iter().collect();
+            self.view.may_have(all, hashes).iter().map(|segment| segment.manifest().first).collect()
+        });
         for segment in self.view.segments(tenant) {
             let manifest = segment.manifest();
             let end = manifest.end().unwrap_or(manifest.first);
             if end <= walk.range.start || manifest.first >= walk.range.end {
                 continue;
             }
-            if wanted.overlaps(manifest) {
+            if wanted.overlaps(manifest)
+                && may_have.as_ref().is_none_or(|some| some.contains(&manifest.first))
+            {
                 let flow = match &hashes {
                     Some(hashes) => walk.rows(segment, hashes)?,
                     None => walk.segment(segment)?,

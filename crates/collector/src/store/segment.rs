@@ -174,6 +174,11 @@ impl Segment {
         reader.record_among(place, open, decrypt)
     }
 
+    /// Hands the hashes of all ids of its entries to `visit`, some more than once.
+    pub fn visit_ids(&self, visit: &mut dyn FnMut(u64)) -> io::Result<()> {
+        Ids::open(self.storage.open(&self.path, IDS)?)?.visit_hashes(visit)
+    }
+
     /// Rows whose entry has one of these ids, by their hashes, in order; some may only have the same hash. When the
     /// index cannot be read, every row is looked at: an index can be slow, and never wrong.
     pub fn rows_with(&self, hashes: &[u64]) -> Result<Vec<u64>, CollectorError> {
