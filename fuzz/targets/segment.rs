@@ -1,14 +1,16 @@
 //! The files of a segment: manifest, index of ids, payload frames. Parquet is read by its own library.
 //!
 //! Holds: a manifest has one spelling; an index finds exactly what was filed, and a damaged one says so or finds
-//! nothing that is out of its rows; records come back from frames as they went in, wherever frames end.
+//! nothing that is out of its rows; a filter leaves out no segment that has the id; records come back from frames as they went in, wherever frames end.
 
 #![no_main]
 
 use bytes::Bytes;
 use indelible_fuzz::Input;
+use indelible_ledger::Hash;
 use indelible_segment::Manifest;
 use indelible_segment::columns::Place;
+use indelible_segment::filter::{self, Filter};
 use indelible_segment::ids::{Ids, IdsWriter};
 use indelible_segment::payload::{Owner, PayloadReader, PayloadWriter, Piece, pieces};
 use libfuzzer_sys::fuzz_target;
@@ -21,12 +23,14 @@ const ROWS: u32 = 1 << 16;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
-    match input.byte() % 6 {
+    match input.byte() % 8 {
         0 => manifest(input.rest()),
         1 => any_index(&mut input),
         2 => index(&mut input),
         3 => any_frames(&mut input),
         4 => record(input.rest()),
+        5 => any_filter(&mut input),
+        6 => filter(&mut input),
         _ => frames(&mut input),
     }
 });
@@ -63,6 +67,37 @@ fn index(input: &mut Input<'_>) {
     for hash in (0..=255u64).map(|byte| byte << 56) {
         let rows: Vec<u32> = filed.get(&hash).into_iter().flatten().copied().collect();
         assert_eq!(ids.find(hash).unwrap(), rows);
+    }
+}
+
+fn any_filter(input: &mut Input<'_>) {
+    let hash = u64::from(input.number()) << 48;
+    let Ok(filter) = Filter::open(Arc::new(Bytes::copy_from_slice(input.rest()))) else { return };
+    if let Ok(without) = filter.without(&[hash]) {
+        let known: BTreeSet<Hash> = filter.segments().collect();
+        assert!(without.iter().all(|segment| known.contains(segment)));
+    }
+}
+
+fn filter(input: &mut Input<'_>) {
+    let mut segments: Vec<(Hash, Vec<u64>)> = (0..4).map(|n| (Hash([n; 32]), Vec::new())).collect();
+    while !input.rest().is_empty() {
+        let at = usize::from(input.byte() % 4);
+        // Spread as hashes are.
+        segments[at].1.push(u64::from(input.number()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+    let sizes: Vec<_> = segments.iter().map(|(hash, ids)| (*hash, ids.len() as u64)).collect();
+    let mut bytes = Vec::new();
+    let visit = |at: usize, put: &mut dyn FnMut(u64)| {
+        segments[at].1.iter().for_each(|id| put(*id));
+        Ok(())
+    };
+    filter::write(&sizes, visit, &mut bytes).unwrap();
+    let filter = Filter::open(Arc::new(Bytes::from(bytes))).unwrap();
+    for (hash, ids) in &segments {
+        for id in ids {
+            assert!(!filter.without(&[*id]).unwrap().contains(hash));
+        }
     }
 }
 

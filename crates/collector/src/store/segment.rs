@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub struct Segment {
     storage: Arc<dyn Storage>,
     path: String,
+    day: Day,
     manifest: Manifest,
     hash: Hash,
     bytes: u64,
@@ -27,6 +28,15 @@ pub struct Segment {
     limit: Arc<OpenLimit>,
     /// Whether its manifest is an entry under a signed head.
     signed: AtomicBool,
+}
+
+/// A ledger and a date, as paths of segments have them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day {
+    /// Whose ledger.
+    pub tenant: String,
+    /// `YYYY-MM-DD`.
+    pub date: String,
 }
 
 /// What a segment has in memory of its larger files.
@@ -74,6 +84,14 @@ impl Segment {
         Ok(Self {
             storage,
             path: path.to_owned(),
+            day: Day {
+                tenant: manifest.tenant.clone(),
+                date: path
+                    .split('/')
+                    .find_map(|part| part.strip_prefix("date="))
+                    .unwrap_or_default()
+                    .to_owned(),
+            },
             manifest,
             hash: hash_of(&bytes),
             bytes: total,
@@ -87,6 +105,11 @@ impl Segment {
     /// Its path, relative to where segments lie.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Its ledger, and the date that it is filed under.
+    pub fn day(&self) -> &Day {
+        &self.day
     }
 
     /// What it is.
