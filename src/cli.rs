@@ -11,6 +11,8 @@ mod proof;
 #[cfg(feature = "collector")]
 mod reading;
 #[cfg(feature = "collector")]
+mod successor;
+#[cfg(feature = "collector")]
 mod witness;
 
 #[cfg(feature = "collector")]
@@ -23,6 +25,8 @@ pub(crate) use evidence::Evidence;
 pub(crate) use proof::Proof;
 #[cfg(feature = "collector")]
 pub(crate) use reading::{Conversation, Export, ExportFormat, Filters, ShowFormat, Trace};
+#[cfg(feature = "collector")]
+pub(crate) use successor::Successor;
 #[cfg(feature = "collector")]
 pub(crate) use witness::Witness;
 
@@ -567,6 +571,9 @@ Examples:
 An entry that the old and the new key signed says so, and the first checkpoint behind it is signed by both.
 Then the old key is destroyed. Auditors and witnesses need the new policy: indelible key policy.")]
     Rotate,
+    /// Begin ledgers that go on where others were lost, in new directories: the last resort
+    #[cfg(feature = "collector")]
+    Successor(Successor),
     /// Make an API key of the gateway, and print it this once
     #[cfg(feature = "gateway")]
     Create(CreateKey),

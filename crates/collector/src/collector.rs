@@ -15,6 +15,7 @@ use crate::store::remote::tiered::Status;
 use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::store::{Store, View};
+use crate::successor::Predecessor;
 use crate::tiers::Tiers;
 use crate::tiles::Tiles;
 use crate::witnessed::Witnessed;
@@ -64,6 +65,8 @@ pub struct Config {
     pub seals_by_itself: bool,
     /// The bucket that segments go to, if there is one.
     pub bucket: Option<Location>,
+    /// Ledgers that new ones go on from, by tenant: only while a successor is made.
+    pub predecessors: BTreeMap<String, Predecessor>,
     /// For tests alone.
     pub faults: Faults,
 }
@@ -79,6 +82,7 @@ impl Config {
             sealing: Sealing::default(),
             seals_by_itself: true,
             bucket: None,
+            predecessors: BTreeMap::new(),
             faults: Faults::default(),
         }
     }
