@@ -441,7 +441,7 @@ pub(crate) enum FormatArg {
 }
 
 #[cfg(feature = "collector")]
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(after_help = "\
 Reads files alone: it takes no lock, writes nothing, and may run beside a collector.
 
@@ -449,6 +449,7 @@ Examples:
   indelible verify
   indelible verify --data /srv/audit --keys /mnt/auditor/keys --json
   indelible verify --checkpoint yesterday.note      is what was signed then still there?
+  indelible verify --predecessor ./old              do ledgers that go on from others deny nothing of them?
 
 Exit codes: 0 holds · 1 broken, and where · 2 could not tell")]
 pub(crate) struct Verify {
@@ -458,6 +459,10 @@ pub(crate) struct Verify {
     /// A signed checkpoint that the ledger must still contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Vec<PathBuf>,
+    /// The data directory whose ledgers these go on from, its keys in DIR.keys beside it; may be repeated. With --checkpoint
+    /// also for theirs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) predecessor: Vec<PathBuf>,
     /// Read the segments in the bucket of the configuration, too
     #[arg(long)]
     pub(crate) store: bool,

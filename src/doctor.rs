@@ -25,7 +25,7 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify { key: Vec::new(), checkpoint: Vec::new(), store: false })?;
+    let trust = verify::trust(common, &Verify::default())?;
     let bar = verify::progress_bar(common);
     let report = verify::check(common, false, &data, &trust, |done, total| {
         bar.set_length(total);
