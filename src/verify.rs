@@ -10,6 +10,7 @@ use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
 use indelible_verify::directory::{self, Beyond, Finding, Predecessor, Report, Trust};
 use indelible_verify::succession::Succeeded;
+use indelible_verify::text::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal as _;
@@ -195,6 +196,7 @@ fn print(report: &Report, data: &Path, seconds: f64) {
         println!("  root {}", ledger.root);
         if let Some(Succeeded { statement, by_old, .. }) = &ledger.succeeded {
             let Succession { origin, size, root, .. } = statement;
+            let origin = shown(origin);
             println!("  successor of {origin} at size {size} (root {root}), signed by the old key: {by_old}");
         }
     }

@@ -473,6 +473,12 @@ fn what_was_not_shipped_goes_along() {
         "nothing is lost: {stated:#?}"
     );
     assert_eq!(new.verify().0, 0, "{:#}", new.verify().1);
+    // Its segments lie in a place of their own.
+    let segments = |data: &Path| data.join("segments");
+    site.json(&["seal", "--json"]);
+    copy_dir(&segments(&site.data), &segments(&new.data));
+    let error = Collector::start(Config::new(&new.data)).err().expect("segments of its predecessor");
+    assert!(error.exit_code() == 4 && error.to_string().contains("is of another ledger"), "{error}");
 }
 
 /// A crash at any step leaves nothing that a collector starts on, and the next run makes or ends it.

@@ -15,7 +15,7 @@ use crate::store::remote::tiered::Status;
 use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::store::{Store, View};
-use crate::successor::Predecessor;
+use crate::successor::{self, Predecessor};
 use crate::tiers::Tiers;
 use crate::tiles::Tiles;
 use crate::witnessed::Witnessed;
@@ -127,6 +127,7 @@ impl Collector {
         let mut tiers = Tiers::open(&dir, config.bucket.as_ref())?;
         let explain = |error| tiers.explain(&config.data, error);
         let store = Arc::new(Store::open(tiers.storage.clone()).map_err(explain)?);
+        successor::check_own(&store.view(), &keys)?;
         let recovered = recover(&dir, &keys, &head, store.clone()).map_err(explain)?;
         let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));

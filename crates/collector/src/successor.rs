@@ -20,6 +20,7 @@ mod known;
 mod stage;
 
 use crate::seal::Faults;
+use crate::store::View;
 use crate::{Collector, CollectorError, Config};
 use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, Succession, VerifierKey};
@@ -240,6 +241,23 @@ pub fn make(plan: &Plan) -> Result<Made, SuccessorError> {
     };
     let ledgers = founded.into_iter().filter_map(with_key).collect();
     Ok(Made { ledgers, remarks: known.remarks, finished: false })
+}
+
+/// Segments are of the ledgers here: a successor that looks where its predecessor has them finds others.
+pub(crate) fn check_own(view: &View, keys: &KeyStore) -> Result<(), CollectorError> {
+    let origins: BTreeMap<_, _> = KeyStore::verifier_keys(keys.dir())?.into_iter().collect();
+    let strange = view.all_segments().find(|segment| {
+        let own = origins.get(&segment.manifest().tenant);
+        own.is_some_and(|own| own.name() != segment.manifest().origin)
+    });
+    match strange {
+        None => Ok(()),
+        Some(segment) => Err(CollectorError::Refused(format!(
+            "segment {} is of another ledger, {}: each collector needs a place of its own for segments, a successor too",
+            segment.path(),
+            segment.manifest().origin
+        ))),
+    }
 }
 
 /// Holds a directory that there is.
