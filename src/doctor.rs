@@ -87,7 +87,7 @@ fn remedy(finding: &Finding) -> &'static str {
     } else if named("entries.parquet") || named("payload.frames") || named("segment.json") {
         "restore this file from a copy: its bytes are known by their hash"
     } else {
-        "restore it from a copy; nothing that was signed can be made again"
+        "restore it from a copy; nothing that was signed can be made again. If no copy is left: indelible key successor --help"
     }
 }
 

@@ -22,7 +22,6 @@ mod stage;
 use crate::seal::Faults;
 use crate::store::View;
 use crate::{Collector, CollectorError, Config};
-use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, Ed25519Signer, Hash, Note, Signer, Succession, VerifierKey};
 use indelible_os::lock::DirLock;
 use indelible_vault::{KeyStore, VaultError};
@@ -30,7 +29,6 @@ use indelible_verify::directory::OPERATIONS;
 use known::{Known, Ledger};
 use stage::Stage;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -272,10 +270,7 @@ fn hold(path: &Path) -> Result<Option<DirLock>, SuccessorError> {
 /// Takes a checkpoint that was named: signed by a key of an old ledger, and denying nothing that is known.
 fn take_given(known: &mut Known, path: &Path, old_keys_compromised: bool) -> Result<(), SuccessorError> {
     let wrong = |what: String| SuccessorError::Checkpoint { path: path.to_owned(), what };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(NOTE_MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(CollectorError::io(path))?;
+    let bytes = known::read_note(path).map_err(CollectorError::io(path))?;
     let note = Note::parse(&bytes).map_err(|error| wrong(format!("not a signed checkpoint: {error}")))?;
     let claimed = Checkpoint::parse_body(note.text())
         .map_err(|error| wrong(format!("not a signed checkpoint: {error}")))?;

@@ -3,6 +3,7 @@
 
 use super::{CollectorError, Place, SuccessorError};
 use crate::head::Head;
+use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, KeyHistory, Note};
 use indelible_os::durable::FsDir;
 use indelible_spool::reader::{self, FileReader};
@@ -11,6 +12,7 @@ use indelible_spool::{LogError, Role};
 use indelible_vault::KeyStore;
 use indelible_verify::directory::OPERATIONS;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -50,7 +52,7 @@ impl Known {
         for tenant in &tenants {
             for name in PUBLISHED {
                 let path = data.join("ledgers").join(tenant).join(name);
-                match std::fs::read(&path) {
+                match read_note(&path) {
                     Ok(note) => this.found(tenant, &note, &path),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                     Err(error) => this.remark(&path, &error),
@@ -163,4 +165,11 @@ impl Known {
     fn remark(&mut self, path: &Path, what: &dyn std::fmt::Display) {
         self.remarks.push(format!("{}: {what}", path.display()));
     }
+}
+
+/// Reads a file that should be a note; one byte more than a note may have tells that it is none.
+pub(super) fn read_note(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(NOTE_MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
