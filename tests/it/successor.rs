@@ -437,6 +437,7 @@ fn where_nothing_is_left_that_must_be_said() {
     assert!(text(&made.stderr).contains("--unknown operations"), "{}", text(&made.stderr));
     let made = successor(&site, &to, &["--after", &given, "--unknown", "operations"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("there is no such directory"), "{}", text(&made.stdout));
     assert!(!site.data.exists());
     let new =
         Site { dir: tempfile::tempdir().unwrap(), data: to.clone(), keys: site.dir.path().join("next.keys") };

@@ -47,6 +47,9 @@ impl Known {
                 what: "there are no keys of a collector's ledgers".to_owned(),
             });
         }
+        if !data.is_dir() {
+            this.remark(data, &"there is no such directory: nothing of its records is known");
+        }
         this.read_head(&KeyStore::head_path(keys));
         let tenants: Vec<String> = this.ledgers.keys().cloned().collect();
         for tenant in &tenants {
