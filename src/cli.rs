@@ -11,6 +11,8 @@ mod proof;
 #[cfg(feature = "collector")]
 mod reading;
 #[cfg(feature = "collector")]
+mod successor;
+#[cfg(feature = "collector")]
 mod witness;
 
 #[cfg(feature = "collector")]
@@ -23,6 +25,8 @@ pub(crate) use evidence::Evidence;
 pub(crate) use proof::Proof;
 #[cfg(feature = "collector")]
 pub(crate) use reading::{Conversation, Export, ExportFormat, Filters, ShowFormat, Trace};
+#[cfg(feature = "collector")]
+pub(crate) use successor::Successor;
 #[cfg(feature = "collector")]
 pub(crate) use witness::Witness;
 
@@ -437,7 +441,7 @@ pub(crate) enum FormatArg {
 }
 
 #[cfg(feature = "collector")]
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(after_help = "\
 Reads files alone: it takes no lock, writes nothing, and may run beside a collector.
 
@@ -445,6 +449,7 @@ Examples:
   indelible verify
   indelible verify --data /srv/audit --keys /mnt/auditor/keys --json
   indelible verify --checkpoint yesterday.note      is what was signed then still there?
+  indelible verify --predecessor ./old              do ledgers that go on from others deny nothing of them?
 
 Exit codes: 0 holds · 1 broken, and where · 2 could not tell")]
 pub(crate) struct Verify {
@@ -454,6 +459,10 @@ pub(crate) struct Verify {
     /// A signed checkpoint that the ledger must still contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Vec<PathBuf>,
+    /// The data directory whose ledgers these go on from, its keys in DIR.keys beside it; may be repeated. With --checkpoint
+    /// also for theirs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) predecessor: Vec<PathBuf>,
     /// Read the segments in the bucket of the configuration, too
     #[arg(long)]
     pub(crate) store: bool,
@@ -567,6 +576,9 @@ Examples:
 An entry that the old and the new key signed says so, and the first checkpoint behind it is signed by both.
 Then the old key is destroyed. Auditors and witnesses need the new policy: indelible key policy.")]
     Rotate,
+    /// Begin ledgers that go on where others were lost, in new directories: the last resort
+    #[cfg(feature = "collector")]
+    Successor(Successor),
     /// Make an API key of the gateway, and print it this once
     #[cfg(feature = "gateway")]
     Create(CreateKey),

@@ -21,6 +21,7 @@ use indelible_net::tls::{self, Identity};
 use indelible_query::Limits;
 use indelible_vault::KeyStore;
 use indelible_web::OperatorToken;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
         },
         seals_by_itself: true,
         bucket,
+        predecessors: BTreeMap::new(),
         faults: Faults::default(),
     };
     let limits = section.query.limits();
@@ -204,7 +206,7 @@ pub(crate) fn failure(error: &CollectorError) -> Failure {
     match error {
         CollectorError::Refused(_) => shown
             .detail("no second history is ever signed; the gateways keep their records meanwhile")
-            .hint("put the newest copy of the data directory in place and start again; `indelible verify` names what is wrong"),
+            .hint("put the newest copy of the data directory in place and start again; `indelible verify` names what is wrong. Only if no newer copy is left anywhere: indelible key successor --after CHECKPOINT --to NEWDIR"),
         CollectorError::Held(_) => shown.hint("a collector is running on it; commands that read reach it by themselves"),
         CollectorError::Segment { .. } => shown.hint("`indelible verify` checks the whole directory; restore this segment from a copy"),
         CollectorError::UnknownTenant(_) => shown.hint("check the tenant's id: indelible key show names the ledgers"),

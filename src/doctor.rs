@@ -25,7 +25,7 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify { key: Vec::new(), checkpoint: Vec::new(), store: false })?;
+    let trust = verify::trust(common, &Verify::default())?;
     let bar = verify::progress_bar(common);
     let report = verify::check(common, false, &data, &trust, |done, total| {
         bar.set_length(total);
@@ -87,7 +87,7 @@ fn remedy(finding: &Finding) -> &'static str {
     } else if named("entries.parquet") || named("payload.frames") || named("segment.json") {
         "restore this file from a copy: its bytes are known by their hash"
     } else {
-        "restore it from a copy; nothing that was signed can be made again"
+        "restore it from a copy; nothing that was signed can be made again. If no copy is left: indelible key successor --help"
     }
 }
 

@@ -1,5 +1,8 @@
 //! `indelible key`: keys and certificates.
 
+#[cfg(feature = "collector")]
+mod successor;
+
 #[cfg(feature = "gateway")]
 use crate::api_key;
 use crate::cli::{Common, Key, KeyCommand};
@@ -16,6 +19,8 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
         KeyCommand::Policy => policy(common),
         #[cfg(feature = "collector")]
         KeyCommand::Rotate => rotate::run(common),
+        #[cfg(feature = "collector")]
+        KeyCommand::Successor(arguments) => successor::run(common, arguments),
         #[cfg(feature = "gateway")]
         KeyCommand::Create(arguments) => api_key::create(common, arguments),
         #[cfg(feature = "gateway")]

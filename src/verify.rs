@@ -3,15 +3,18 @@
 use crate::cli::{Common, Verify};
 use crate::failure::{Failure, Outcome};
 use crate::store;
+use indelible_collector::data_dir::default_keys;
 use indelible_collector::head::Head;
-use indelible_ledger::{KeyHistory, Note};
+use indelible_ledger::{KeyHistory, Note, Succession};
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
-use indelible_verify::directory::{self, Beyond, Finding, Report, Trust};
+use indelible_verify::directory::{self, Beyond, Finding, Predecessor, Report, Trust};
+use indelible_verify::succession::Succeeded;
+use indelible_verify::text::shown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Most findings shown; the rest are counted.
@@ -24,14 +27,17 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
         return Err(Failure::new(format!("{} is not a directory", data.display()))
             .hint("name the data directory with --data"));
     }
-    let trust = trust(common, arguments)?;
+    let predecessors = predecessors(arguments)?;
+    let (theirs, ours) = split_checkpoints(arguments, &predecessors)?;
+    let trust = trust(common, &Verify { key: arguments.key.clone(), checkpoint: ours, ..Verify::default() })?;
     let started = Instant::now();
     let bar = progress_bar(common);
-    let report = check(common, arguments.store, &data, &trust, |done, total| {
+    let mut report = check(common, arguments.store, &data, &trust, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    hold_against(&mut report, predecessors, theirs)?;
     if common.json {
         println!("{}", as_json(&report));
     } else {
@@ -40,11 +46,76 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
     Ok(report.verdict.exit_code())
 }
 
+/// A file with a checkpoint, and its bytes.
+type Checkpoints = Vec<(PathBuf, Vec<u8>)>;
+
+/// The ledgers of the directories that are named as predecessors, each with its published checkpoints.
+fn predecessors(arguments: &Verify) -> Result<Vec<(PathBuf, Vec<Predecessor>)>, Failure> {
+    let of_directory = |dir: &PathBuf| {
+        let keys = KeyStore::key_histories(&default_keys(dir)).map_err(Failure::new)?;
+        if keys.is_empty() {
+            return Err(Failure::new(format!("there are no ledger keys in {}", default_keys(dir).display()))
+                .hint("--predecessor names a data directory, its key directory beside it"));
+        }
+        let published = |(tenant, keys): (String, KeyHistory)| {
+            let path = dir.join("ledgers").join(tenant).join("checkpoint");
+            let notes = std::fs::read(&path).map(|note| (path, note)).into_iter().collect();
+            Predecessor { keys, notes }
+        };
+        Ok((dir.clone(), keys.into_iter().map(published).collect()))
+    };
+    arguments.predecessor.iter().map(of_directory).collect()
+}
+
+/// Checkpoints that are of a predecessor, and the files of all others.
+fn split_checkpoints(
+    arguments: &Verify,
+    predecessors: &[(PathBuf, Vec<Predecessor>)],
+) -> Result<(Checkpoints, Vec<PathBuf>), Failure> {
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for path in &arguments.checkpoint {
+        let note =
+            std::fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        let mut of = predecessors.iter().flat_map(|(_, ledgers)| ledgers);
+        match of.any(|ledger| origin_of(&note).as_deref() == Some(ledger.keys.origin())) {
+            true => theirs.push((path.clone(), note)),
+            false => ours.push(path.clone()),
+        }
+    }
+    Ok((theirs, ours))
+}
+
+fn origin_of(note: &[u8]) -> Option<String> {
+    Note::parse(note).ok()?.text().lines().next().map(str::to_owned)
+}
+
+/// Holds what ledgers say of predecessors against what is known of those.
+fn hold_against(
+    report: &mut Report,
+    predecessors: Vec<(PathBuf, Vec<Predecessor>)>,
+    checkpoints: Checkpoints,
+) -> Result<(), Failure> {
+    for (dir, ledgers) in predecessors {
+        let mut named = false;
+        for mut ledger in ledgers {
+            let theirs = checkpoints
+                .iter()
+                .filter(|(_, note)| origin_of(note).as_deref() == Some(ledger.keys.origin()));
+            ledger.notes.extend(theirs.cloned());
+            named |= report.hold_against(&ledger);
+        }
+        if !named {
+            return Err(Failure::new(format!("no ledger here goes on from one of {}", dir.display()))
+                .hint("without --predecessor, verify names the ledger that each goes on from"));
+        }
+    }
+    Ok(())
+}
+
 /// Checks a directory and prints the outcome as `verify` does.
 #[cfg(feature = "demo")]
 pub(crate) fn check_and_print(common: &Common) -> Result<Verdict, Failure> {
-    let arguments = Verify { key: Vec::new(), checkpoint: Vec::new(), store: false };
-    let trust = trust(common, &arguments)?;
+    let trust = trust(common, &Verify::default())?;
     let started = Instant::now();
     let report = check(common, false, &common.data(), &trust, |_, _| {})?;
     print(&report, &common.data(), started.elapsed().as_secs_f64());
@@ -123,6 +194,11 @@ fn print(report: &Report, data: &Path, seconds: f64) {
         let span = ledger.span.as_ref().map_or(String::new(), |(_, last)| format!(", as of {last}"));
         println!("ledger {}: {} entries, {} signed{span}", ledger.tenant, ledger.entries, ledger.signed);
         println!("  root {}", ledger.root);
+        if let Some(Succeeded { statement, by_old, .. }) = &ledger.succeeded {
+            let Succession { origin, size, root, .. } = statement;
+            let origin = shown(origin);
+            println!("  successor of {origin} at size {size} (root {root}), signed by the old key: {by_old}");
+        }
     }
     let verdict = report.verdict.as_str().to_uppercase();
     let running = if report.running { ", while it is being written" } else { "" };
@@ -158,6 +234,12 @@ fn as_json(report: &Report) -> serde_json::Value {
             "root": ledger.root.to_string(),
             "first": ledger.span.as_ref().map(|(first, _)| first),
             "last": ledger.span.as_ref().map(|(_, last)| last),
+            "predecessor": ledger.succeeded.as_ref().map(|succeeded| json!({
+                "origin": succeeded.statement.origin,
+                "size": succeeded.statement.size,
+                "root": succeeded.statement.root.to_string(),
+                "signed_by_old_key": succeeded.by_old.to_string(),
+            })),
         })).collect::<Vec<_>>(),
         "findings": report.findings.iter().map(|finding| json!({
             "verdict": finding.verdict.as_str(),

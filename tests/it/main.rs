@@ -29,6 +29,7 @@ mod reading;
 mod segments;
 #[cfg(feature = "s3")]
 mod store_s3;
+mod successor;
 mod tamper;
 mod wire;
 mod witness;

@@ -17,6 +17,7 @@ use crate::store::remote::tiered::Status;
 use crate::store::segment::Segment;
 use crate::store::tail::WalFile;
 use crate::store::{Store, View};
+use crate::successor::{self, Predecessor};
 use crate::tiers::Tiers;
 use crate::tiles::Tiles;
 use crate::witnessed::Witnessed;
@@ -68,6 +69,8 @@ pub struct Config {
     pub bucket: Option<Location>,
     /// What others show that was signed: held against what is here before more is.
     pub claims: Vec<Claim>,
+    /// Ledgers that new ones go on from, by tenant: only while a successor is made.
+    pub predecessors: BTreeMap<String, Predecessor>,
     /// For tests alone.
     pub faults: Faults,
 }
@@ -84,6 +87,7 @@ impl Config {
             seals_by_itself: true,
             bucket: None,
             claims: Vec::new(),
+            predecessors: BTreeMap::new(),
             faults: Faults::default(),
         }
     }
@@ -130,6 +134,7 @@ impl Collector {
         let filters = Arc::new(Filters::new(&config.data));
         let store = Store::with_filters(tiers.storage.clone(), filters.clone()).map_err(explain)?;
         let store = Arc::new(store);
+        successor::check_own(&store.view(), &keys)?;
         let recovered = recover(&dir, &keys, &head, store.clone()).map_err(explain)?;
         let log_id = recovered.wal.log_id().to_string();
         let vault = Arc::new(Mutex::new(Vault::open(keys)?));

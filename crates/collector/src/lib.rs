@@ -21,6 +21,8 @@
 //! * [`tiles`], [`proofs`]: the tree of a ledger, and what it shows of an entry, of entries, and of an older tree
 //! * [`witnessed`]: what witnesses cosigned, and how long the ledger went on without
 //! * [`entries`]: the exact bytes of a ledger's entries, in order
+//! * [`successor`]: a new ledger that says which one it goes on from, where records or head are gone
+//! * `predecessors`: who acknowledged what before
 //! * [`data_dir`]: the directory all of it lives in
 
 #![forbid(unsafe_code)]
@@ -45,12 +47,14 @@ pub mod seal;
 pub mod sequencer;
 pub mod state;
 pub mod store;
+pub mod successor;
 pub mod tiles;
 pub mod view;
 pub mod witnessed;
 
 mod collector;
 mod error;
+mod predecessors;
 mod tiers;
 #[cfg(feature = "s3")]
 mod upload;

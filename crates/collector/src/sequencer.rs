@@ -12,12 +12,14 @@ mod intake;
 mod keys;
 mod notices;
 mod sealed;
+mod succession;
 
 use crate::checkpoint::ReadBack;
 use crate::data_dir::DataDir;
 use crate::draft;
 use crate::head::Head;
 use crate::parts::Parts;
+use crate::predecessors::Tokens;
 use crate::pricing::Pricing;
 use crate::receive::{Batch, BatchError, Content, Opened};
 use crate::seal::Faults;
@@ -40,7 +42,6 @@ use indelible_spool::{Kind, LogError};
 use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError, random, seal};
 use indelible_verify::directory::{OPERATIONS, digest_text};
-use ring::hmac;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -126,7 +127,7 @@ pub struct Sequencer {
     pricing: Pricing,
     signers: Signers,
     read_back: Option<ReadBack>,
-    ack_key: hmac::Key,
+    tokens: Tokens,
     spool_key: String,
     last_checkpoint: Instant,
     last_report: Instant,
@@ -177,11 +178,11 @@ impl Sequencer {
     ) -> Result<Self, CollectorError> {
         let Recovered { wal, state, entered, store, rotated } = recovered;
         let faults = config.faults.clone();
-        let (ack_key, spool_key) = {
+        let (tokens, spool_key) = {
             let vault = lock(&vault);
             let keys = vault.keys().spool_keys()?;
             let newest = keys.last().map(|key| to_hex(key.public().as_bytes())).unwrap_or_default();
-            (hmac::Key::new(hmac::HMAC_SHA256, &*vault.keys().derive("ack", "")), newest)
+            (Tokens::of(vault.keys())?, newest)
         };
         let mut this = Self {
             config,
@@ -193,7 +194,7 @@ impl Sequencer {
             pricing,
             signers: Signers::default(),
             read_back: None,
-            ack_key,
+            tokens,
             spool_key,
             last_checkpoint: Instant::now(),
             last_report: Instant::now(),
@@ -407,6 +408,9 @@ impl Sequencer {
         detail.insert("format".to_owned(), entry::VERSION.into());
         detail.insert("keys".to_owned(), vec![key.to_string()].into());
         detail.insert("origin".to_owned(), key.name().into());
+        if let Some(statement) = self.succession(tenant)? {
+            detail.insert("succession".to_owned(), statement.into());
+        }
         let entry = self.own_entry(tenant, event_type::GENESIS, detail);
         self.append_entry(Origin::default(), Uuid::now_v7(), entry, Vec::new(), &[])?;
         Ok(())
@@ -545,14 +549,6 @@ impl Sequencer {
         let at = Ref { file_no: position.file_no, offset: position.offset };
         self.state.apply(record, at).map_err(|misfit| CollectorError::Refused(misfit.0))?;
         Ok(at)
-    }
-
-    /// Shows a source later that it was this collector that acknowledged a frame.
-    fn token(&self, incarnation: Uuid, seq: u64) -> String {
-        let mut context = hmac::Context::with_key(&self.ack_key);
-        context.update(incarnation.as_bytes());
-        context.update(&seq.to_le_bytes());
-        to_hex(&context.sign().as_ref()[..16])
     }
 }
 

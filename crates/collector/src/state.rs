@@ -6,7 +6,9 @@
 
 use indelible_ledger::{Frontier, Hash, leaf_hash};
 use indelible_record::Entry;
+use indelible_record::entry::event_type;
 use indelible_spool::wal::{Base, BaseLedger, BaseSource, Origin, Record, Ref};
+use indelible_verify::directory::OPERATIONS;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -112,7 +114,7 @@ impl State {
         }
         if let Some(origin) = record.origin() {
             let source = self.sources.entry(origin.incarnation).or_default();
-            if origin.seq != source.mark + 1 {
+            if origin.seq != source.mark + 1 && !states_gap(record, source.mark + 1) {
                 let (mark, seq) = (source.mark, origin.seq);
                 return Err(Misfit(format!("frame {seq} of source {} follows {mark}", source.id)));
             }
@@ -279,6 +281,18 @@ impl State {
         found.sort();
         found.into_iter().map(|(_, key)| key).collect()
     }
+}
+
+/// Whether a record is the entry which says that frames from `first` to its own number are not here.
+fn states_gap(record: &Record<'_>, first: u64) -> bool {
+    let Record::Entry { origin, tenant, entry, .. } = record else { return false };
+    let says = |entry: Entry| {
+        let number = |name: &str| entry.detail.as_ref().and_then(|detail| detail.get(name)?.as_u64());
+        entry.event_type == event_type::GAP
+            && number("first") == Some(first)
+            && number("last") == Some(origin.seq)
+    };
+    *tenant == OPERATIONS && first <= origin.seq && serde_json::from_slice(entry).is_ok_and(says)
 }
 
 impl Ledger {

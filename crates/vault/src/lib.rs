@@ -9,6 +9,7 @@
 //! DIR.keys/head                    the signed tree heads: the commit point of every ledger
 //! DIR.keys/spool/ID.key            X25519 keys that sources encrypt their spools to, one a day
 //! DIR.keys/vault.slots             subjects and their wrapped data keys
+//! DIR.keys/predecessors            who went before a successor; the collector's
 //! DIR.keys/tls/…                   certificates
 //! ```
 //!

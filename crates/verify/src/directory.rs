@@ -26,6 +26,7 @@ pub use elsewhere::{CachedManifest, Elsewhere, manifests_dir};
 
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
+use crate::succession::Succeeded;
 use base64::Engine as _;
 use indelible_ledger::{Checkpoint, Frontier, Hash, KeyHistory, Note, VerifierKey};
 use indelible_os::durable::{Dir, FsDir, LogFile};
@@ -90,6 +91,8 @@ pub struct LedgerReport {
     pub root: Hash,
     /// Time of the first and the last entry, by the collector's clock.
     pub span: Option<(String, String)>,
+    /// What it says of the ledger that it goes on from, if it goes on from one.
+    pub succeeded: Option<Succeeded>,
 }
 
 /// The outcome of a check.
@@ -107,6 +110,42 @@ pub struct Report {
     pub running: bool,
     /// Whether the keys came from outside the directory.
     pub identity_checked: bool,
+}
+
+/// A ledger that others go on from, as whoever checks those knows it.
+#[derive(Clone, Debug)]
+pub struct Predecessor {
+    /// Its public keys.
+    pub keys: KeyHistory,
+    /// Checkpoints that are known of it, and where from.
+    pub notes: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Report {
+    /// Holds what ledgers say of this predecessor against what is known of it. `false`: no ledger goes on from it.
+    pub fn hold_against(&mut self, predecessor: &Predecessor) -> bool {
+        let mut named = false;
+        for ledger in &mut self.ledgers {
+            let Some(succeeded) = &mut ledger.succeeded else { continue };
+            if succeeded.statement.origin != predecessor.keys.origin() {
+                continue;
+            }
+            named = true;
+            let genesis = PathBuf::from("genesis");
+            let signature = succeeded.check_signature(&predecessor.keys).map_err(|what| (genesis, what));
+            let known = predecessor.notes.iter().map(|(path, note)| {
+                succeeded.check_known(&predecessor.keys, note).map_err(|what| (path.clone(), what))
+            });
+            for (file, what) in std::iter::once(signature).chain(known).filter_map(Result::err) {
+                let ledger = Some(ledger.tenant.clone());
+                let verdict = Verdict::Broken;
+                self.findings.push(Finding { verdict, ledger, seq: Some(0), file, offset: None, what });
+            }
+        }
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
+        self.verdict = self.findings.first().map_or(Verdict::Holds, |finding| finding.verdict);
+        named
+    }
 }
 
 /// Checks the directory. `progress` is told bytes done and bytes in all.
@@ -550,6 +589,7 @@ impl Checker<'_> {
                     entries: state.check.size(),
                     signed: state.signed,
                     root: state.check.root(),
+                    succeeded: state.check.succeeded().cloned(),
                     span: state.check.span().map(|(a, b)| (a.to_owned(), b.to_owned())),
                 })
                 .collect(),

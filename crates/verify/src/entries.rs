@@ -77,6 +77,10 @@ pub(crate) fn check(
         }
     }
     println!("HOLDS: {} entries of {}, root {}", check.size(), shown(check.tenant()), check.root());
+    if let Some(before) = check.succeeded() {
+        let (origin, size) = (shown(&before.statement.origin), before.statement.size);
+        println!("successor of {origin} at size {size} (root {})", before.statement.root);
+    }
     if let Some((first, last)) = check.span() {
         let (first, last) = (shown(first), shown(last));
         println!("complete up to entry {} as of {last} (first {first})", check.size() - 1);

@@ -5,6 +5,7 @@
 //! the head. Chain and tree share the leaf hash, and both are recomputed in full, so neither can be
 //! shown without the other (compare CVE-2022-36111, where only the ends of a chain were checked).
 
+use crate::succession::Succeeded;
 use indelible_ledger::{Chain, Checkpoint, Frontier, Hash, KeyHistory, Rotation, leaf_hash};
 use indelible_record::Entry;
 use indelible_record::entry::event_type;
@@ -20,6 +21,7 @@ pub struct LedgerCheck {
     tree: Frontier,
     /// Roots at sizes that someone asked for beforehand.
     awaited: BTreeMap<u64, Option<Hash>>,
+    succeeded: Option<Succeeded>,
     first_timestamp: Option<String>,
     last_timestamp: Option<String>,
 }
@@ -34,6 +36,7 @@ impl LedgerCheck {
             chain: Chain::new(),
             tree: Frontier::new(),
             awaited: BTreeMap::new(),
+            succeeded: None,
             first_timestamp: None,
             last_timestamp: None,
         }
@@ -79,6 +82,9 @@ impl LedgerCheck {
         }
         let prev: Hash = entry.prev_hash.parse().map_err(|_| "prev_hash is not a hash".to_owned())?;
         self.check_keys(&entry)?;
+        if entry.seq == 0 {
+            self.succeeded = Succeeded::of_genesis(&entry, self.keys.as_ref())?;
+        }
         let leaf = self
             .chain
             .extend(entry.seq, prev, leaf_hash(bytes))
@@ -121,6 +127,11 @@ impl LedgerCheck {
     /// The keys that it had, as far as is known by now.
     pub fn keys(&self) -> Option<&KeyHistory> {
         self.keys.as_ref()
+    }
+
+    /// What it says of the ledger that it goes on from, if it goes on from one.
+    pub fn succeeded(&self) -> Option<&Succeeded> {
+        self.succeeded.as_ref()
     }
 
     /// Checks a checkpoint whose signature was already checked.

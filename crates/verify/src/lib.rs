@@ -2,6 +2,7 @@
 //!
 //! * [`ledger`]: entries one by one against chain, tree and signed checkpoints. Needs the entries and a
 //!   public key, nothing else.
+//! * [`succession`]: what a ledger says of the one that it goes on from
 //! * [`timestamp`]: what an RFC 3161 response says.
 //! * [`text`]: text of others, fit for a terminal.
 //! * [`evidence`]: a bundle of records with their proofs, as an auditor gets it.
@@ -17,6 +18,7 @@ pub mod date;
 pub mod directory;
 pub mod evidence;
 pub mod ledger;
+pub mod succession;
 pub mod text;
 pub mod timestamp;
 

@@ -3,6 +3,7 @@
 //! What is a source's fault is answered to that source, and nothing of it is written; only what leaves
 //! the outcome of a write unknown ends the sequencer.
 
+use super::succession::Missing;
 use super::*;
 
 impl Sequencer {
@@ -15,15 +16,19 @@ impl Sequencer {
     ) -> Result<Result<Ack, BatchError>, CollectorError> {
         let incarnation = batch.incarnation;
         let mark = self.state.source(incarnation).map_or(0, |source| source.mark);
+        let mut missing = Vec::new();
         if let Some(told) = acknowledged.filter(|told| told.seq > mark) {
-            if told.token != self.token(incarnation, told.seq) {
-                return Ok(Err(BatchError::ForeignAck(told.seq)));
+            if told.token == self.tokens.make(incarnation, told.seq) {
+                // Only this collector can have made the token: it once had more than it has now.
+                return Err(CollectorError::Refused(format!(
+                    "source {} was acknowledged up to {}, but the records here end at {mark}: an old copy was restored",
+                    batch.source_id, told.seq
+                )));
             }
-            // Only this collector can have made the token: it once had more than it has now.
-            return Err(CollectorError::Refused(format!(
-                "source {} was acknowledged up to {}, but the records here end at {mark}: an old copy was restored",
-                batch.source_id, told.seq
-            )));
+            match self.acknowledged_before(incarnation, mark + 1, told) {
+                Some(gap) => missing.push(gap),
+                None => return Ok(Err(BatchError::ForeignAck(told.seq))),
+            }
         }
         if let Some(known) = self.state.source(incarnation)
             && known.id != batch.source_id
@@ -31,8 +36,12 @@ impl Sequencer {
             let what = format!("this spool belongs to source {}, not {}", known.id, batch.source_id);
             return Ok(Err(BatchError::Forbidden(what)));
         }
-        if let Some(first) = batch.frames.first().filter(|first| first.seq > mark + 1) {
-            return Ok(Err(BatchError::OutOfOrder { expected: mark + 1, got: first.seq }));
+        let expected = missing.last().map_or(mark, Missing::last) + 1;
+        if let Some(first) = batch.frames.first().filter(|first| first.seq > expected) {
+            match self.not_offered(incarnation, expected, first.seq) {
+                Some(gap) => missing.push(gap),
+                None => return Ok(Err(BatchError::OutOfOrder { expected, got: first.seq })),
+            }
         }
         let unknown = batch.frames.iter().find_map(|frame| match &frame.content {
             Content::Start(start, _) if !self.config.tenants.contains(&start.tenant) => Some(&start.tenant),
@@ -49,6 +58,14 @@ impl Sequencer {
         if self.state.source(incarnation).is_none() {
             self.append(&Record::Source { incarnation, id: &batch.source_id })?;
         }
+        for gap in &missing {
+            match self.state_gap(&batch.source_id, incarnation, gap) {
+                Ok(()) => {}
+                Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(BatchError::Full(why))),
+                Err(error) => return Err(error),
+            }
+        }
+        let mark = self.state.source(incarnation).map_or(0, |source| source.mark);
         let mut made = Vec::new();
         for frame in batch.frames.into_iter().filter(|frame| frame.seq > mark) {
             let origin = Origin { incarnation, seq: frame.seq };
@@ -67,7 +84,7 @@ impl Sequencer {
         let seq = self.state.source(incarnation).map_or(0, |source| source.mark);
         Ok(Ok(Ack {
             seq,
-            token: self.token(incarnation, seq),
+            token: self.tokens.make(incarnation, seq),
             level: "logged".to_owned(),
             spool_key: self.spool_key.clone(),
             receipts: made,
@@ -182,6 +199,9 @@ impl Sequencer {
         piece: &[u8],
     ) -> Result<Option<Receipt>, CollectorError> {
         let Some(open) = self.state.open_request(origin.incarnation, event_id) else {
+            if self.tokens.newest_predecessor().is_some() {
+                return self.state_begun_before(source_id, origin, event_id, end.start_seq).map(Some);
+            }
             tracing::warn!(%event_id, seq = origin.seq, "the end of a request without a start was passed over");
             return self.append(&Record::Taken(origin)).map(|_| None);
         };

@@ -8,7 +8,7 @@
 //! one whose filter cannot be read.
 
 use super::View;
-use super::segment::Segment;
+use super::segment::{Day, Segment};
 use indelible_ledger::Hash;
 use indelible_segment::LocalFile;
 use indelible_segment::filter::{self, Filter, SEGMENTS_MAX};
@@ -32,9 +32,6 @@ pub struct Filters {
     days: Mutex<HashMap<Day, Option<Arc<Vec<Filter>>>>>,
 }
 
-/// A ledger and a date, as paths of segments have them.
-type Day = (String, String);
-
 impl Filters {
     /// The filters of a data directory.
     pub fn new(data: &Path) -> Self {
@@ -44,16 +41,17 @@ impl Filters {
     /// Those of these segments of one ledger that may have one of the ids, by their hashes, in the same order.
     pub fn may_have<'a>(&self, segments: Vec<&'a Arc<Segment>>, hashes: &[u64]) -> Vec<&'a Arc<Segment>> {
         let mut without: HashSet<Hash> = HashSet::new();
-        for (day, count) in days_of(segments.iter().copied()) {
-            if count.len() < SEGMENTS_MIN {
+        for some in segments.chunk_by(|a, b| a.day() == b.day()) {
+            let Some(day) = some.first().map(|segment| segment.day()).filter(|_| some.len() >= SEGMENTS_MIN)
+            else {
                 continue;
-            }
-            for filter in self.of(&day).iter().flat_map(|filters| filters.iter()) {
+            };
+            for filter in self.of(day).iter().flat_map(|filters| filters.iter()) {
                 match filter.without(hashes) {
                     Ok(none) => without.extend(none),
                     Err(error) => {
-                        tracing::warn!(day = day.1, %error, "a filter cannot be read: it is made again");
-                        self.forget(&day);
+                        tracing::warn!(day = day.date, %error, "a filter cannot be read: it is made again");
+                        self.forget(day);
                     }
                 }
             }
@@ -65,17 +63,19 @@ impl Filters {
     /// there was one. Reads the indexes of those segments whole.
     pub fn make_next(&self, view: &View, today: &str) -> io::Result<bool> {
         let Some(dir) = &self.dir else { return Ok(false) };
-        for (day, segments) in days_of(view.all_segments()) {
-            if segments.len() < SEGMENTS_MIN || day.1.as_str() >= today {
+        let mut days: BTreeMap<&Day, Vec<&Arc<Segment>>> = BTreeMap::new();
+        view.all_segments().for_each(|segment| days.entry(segment.day()).or_default().push(segment));
+        for (day, segments) in days {
+            if segments.len() < SEGMENTS_MIN || day.date.as_str() >= today {
                 continue;
             }
             let known = self
-                .of(&day)
+                .of(day)
                 .map(|filters| filters.iter().flat_map(|filter| filter.segments()).collect::<HashSet<_>>());
             let complete =
                 |known: HashSet<Hash>| segments.iter().all(|segment| known.contains(&segment.hash()));
             if !known.is_some_and(complete) {
-                self.make(&dir.join(&day.0), &day, &segments)?;
+                self.make(&dir.join(&day.tenant), day, &segments)?;
                 return Ok(true);
             }
         }
@@ -93,7 +93,7 @@ impl Filters {
                 sizes.push((segment.hash(), ids));
             }
             // Not synced, nor whole at once: what there is of it is held against its checksums, and made again.
-            let mut out = BufWriter::new(std::fs::File::create(path(dir, &day.1, number))?);
+            let mut out = BufWriter::new(std::fs::File::create(path(dir, &day.date, number))?);
             filter::write(&sizes, |at, put| some.get(at).map_or(Ok(()), |one| one.visit_ids(put)), &mut out)?;
             out.flush()?;
         }
@@ -107,7 +107,7 @@ impl Filters {
             return known.clone();
         }
         let read = self.read(day).unwrap_or_else(|error| {
-            tracing::warn!(day = day.1, %error, "a filter cannot be read: it is made again");
+            tracing::warn!(day = day.date, %error, "a filter cannot be read: it is made again");
             None
         });
         let read = read.map(Arc::new);
@@ -116,10 +116,10 @@ impl Filters {
     }
 
     fn read(&self, day: &Day) -> io::Result<Option<Vec<Filter>>> {
-        let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.0)) else { return Ok(None) };
+        let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.tenant)) else { return Ok(None) };
         let mut filters = Vec::new();
         loop {
-            match LocalFile::open(&path(&dir, &day.1, filters.len())) {
+            match LocalFile::open(&path(&dir, &day.date, filters.len())) {
                 Ok(file) => filters.push(Filter::open(Arc::new(file))?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
@@ -131,9 +131,9 @@ impl Filters {
     /// Removes those of a day.
     fn forget(&self, day: &Day) {
         let mut days = self.days();
-        if let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.0)) {
+        if let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.tenant)) {
             let mut number = 0;
-            while std::fs::remove_file(path(&dir, &day.1, number)).is_ok() {
+            while std::fs::remove_file(path(&dir, &day.date, number)).is_ok() {
                 number += 1;
             }
         }
@@ -147,17 +147,6 @@ impl Filters {
 
 fn path(dir: &Path, date: &str, number: usize) -> PathBuf {
     dir.join(format!("{date}.{number}"))
-}
-
-/// Segments by ledger and date, in the order in which they come.
-fn days_of<'a>(segments: impl Iterator<Item = &'a Arc<Segment>>) -> BTreeMap<Day, Vec<&'a Arc<Segment>>> {
-    let mut days: BTreeMap<Day, Vec<&Arc<Segment>>> = BTreeMap::new();
-    for segment in segments {
-        let mut parts = segment.path().split('/').filter_map(|part| part.split_once('='));
-        let (Some((_, tenant)), Some((_, date))) = (parts.next(), parts.next()) else { continue };
-        days.entry((tenant.to_owned(), date.to_owned())).or_default().push(segment);
-    }
-    days
 }
 
 /// Segments in runs that a filter each can be made over.

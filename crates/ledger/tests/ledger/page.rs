@@ -4,15 +4,15 @@
 use std::convert::Infallible;
 
 use indelible_ledger::{
-    Chain, Checkpoint, Ed25519Signer, Frontier, Hash, Note, NoteSignature, Tile, TileKind, VerifierKey,
-    encode_bundle, leaf_hash, prove_consistency, prove_inclusion, root_of, verify_consistency,
+    Chain, Checkpoint, Ed25519Signer, Frontier, Hash, Note, NoteSignature, Succession, Tile, TileKind,
+    VerifierKey, encode_bundle, leaf_hash, prove_consistency, prove_inclusion, root_of, verify_consistency,
     verify_inclusion,
 };
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("../../../../docs/formats/checkpoint.md");
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "seed",
     "public-key",
     "origin",
@@ -22,6 +22,7 @@ const NAMES: [&str; 13] = [
     "roots",
     "checkpoint-7",
     "checkpoint-0",
+    "succession",
     "inclusion-5-of-7",
     "consistency-3-to-7",
     "tile-paths",
@@ -172,4 +173,20 @@ fn tiles() {
     ];
     let lines = contents.map(|(tile, bytes)| format!("{tile} {}", Hash(Sha256::digest(bytes).into())));
     assert_eq!(lines.join("\n"), vector("tile-contents"));
+}
+
+#[test]
+fn succession() {
+    let seed: [u8; 32] = std::array::from_fn(|n| 0x20 + n as u8);
+    let new = Ed25519Signer::from_seed("ledger.example/0198f3a2-6c1d-7e40-9b52-3f0a7d5c8e12", &seed).unwrap();
+    let statement = Succession {
+        origin: vector("origin").to_owned(),
+        size: 7,
+        root: root_of(&leaves()[..7]),
+        new: new.verifier_key().clone(),
+    };
+    let published = format!("{}\n", vector("succession"));
+    assert_eq!(statement.sign(Some(&signer()), &new), Ok(published.clone()));
+    let old = [vector("vkey").parse().unwrap()];
+    assert_eq!(Succession::open(published.as_bytes(), &old), Ok((statement, true)));
 }
