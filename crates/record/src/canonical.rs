@@ -4,6 +4,9 @@
 //! integers within ±(2⁵³−1), strings, booleans, arrays and objects, and leaves out what is absent.
 //! RFC 8785 §3.2.3 sorts members by UTF-16 code units, §3.2.2.2 says which characters are escaped.
 
+pub(crate) mod reader;
+pub(crate) mod text;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};

@@ -7,7 +7,7 @@ use super::elsewhere::Elsewhere;
 use super::{Checker, OpenLog};
 use crate::Verdict;
 use indelible_ledger::{Frontier, Hash, leaf_hash};
-use indelible_record::Entry;
+use indelible_record::EntryView;
 use indelible_record::entry::event_type;
 use indelible_segment::entries::EntriesReader;
 use indelible_segment::ids::IdsWriter;
@@ -234,11 +234,12 @@ impl<'a> Checker<'a> {
         let mut leaves = Vec::new();
         reader
             .visit_from::<RowError>(0, |row, bytes| {
-                let entry = self.ledger(&manifest.tenant).check.push(bytes).map_err(RowError)?;
-                ids.push(u32::try_from(row).map_err(|_| RowError("too many rows".to_owned()))?, &entry);
+                let check = &mut self.ledger(&manifest.tenant).check;
+                let entry = check.push(bytes).map_err(RowError)?;
                 if keep {
-                    leaves.push(leaf_hash(bytes));
+                    leaves.push(check.last_leaf());
                 }
+                ids.push(u32::try_from(row).map_err(|_| RowError("too many rows".to_owned()))?, &entry);
                 self.note_entered(&entry);
                 Ok(true)
             })
@@ -290,16 +291,16 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn note_entered(&mut self, entry: &Entry) {
+    fn note_entered(&mut self, entry: &EntryView<'_>) {
         if entry.event_type != event_type::SEGMENT_SEALED || entry.tenant_id != super::OPERATIONS {
             return;
         }
-        let (Some(segment), Some(detail)) = (&entry.resource, &entry.detail) else { return };
+        let (Some(segment), Some(detail)) = (&entry.resource, entry.detail()) else { return };
         let text =
             |name: &str| detail.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         let number = |name: &str| detail.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
         let entered = (text("ledger"), text("manifest"), number("first"), number("count"));
-        self.sealed.entered.insert(segment.id.clone(), entered);
+        self.sealed.entered.insert(segment.id.to_string(), entered);
     }
 
     /// The oldest log file that is here says what was in those before it: segments must have exactly that.

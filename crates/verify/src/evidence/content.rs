@@ -6,8 +6,9 @@ use super::members::Members;
 use super::{Check, Counts, Fault};
 use indelible_ledger::{Chain, Checkpoint, Hash, leaf_hash, root_from_entries};
 use indelible_record::commitment::{from_hex, hash_text};
-use indelible_record::entry::{ENTRY_MAX_BYTES, Side, event_type};
-use indelible_record::{Entry, canonical};
+use indelible_record::entry::{ENTRY_MAX_BYTES, event_type};
+use indelible_record::view::SideView;
+use indelible_record::{EntryView, canonical};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -115,15 +116,6 @@ struct Custody {
     _what: String,
 }
 
-/// What of an entry that was checked before concerns its payload.
-#[derive(Debug, Deserialize)]
-struct Opened {
-    input: Option<Side>,
-    output: Option<Side>,
-    seq: u64,
-    subject_ref: Option<String>,
-}
-
 /// A line of `openings.jsonl`. Members stand in canonical order, here and in [`File`].
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -202,7 +194,7 @@ impl Contents {
         let mut chain_fault = None;
         while let Some(line) = lines.next(archive, ENTRY_MAX_BYTES)? {
             let number = self.leaves.len() + 1;
-            let entry = Entry::parse(&line)
+            let entry = EntryView::parse(&line)
                 .map_err(|error| broken(format!("entries.jsonl, line {number}: {error}")))?;
             if entry.tenant_id != scope.ledger.tenant {
                 return Err(broken(format!("line {number} is of tenant {}", entry.tenant_id)));
@@ -219,12 +211,12 @@ impl Contents {
             {
                 chain_fault = check_link(last, leaf, &entry, &line).err();
             }
-            match entry.event_type.as_str() {
+            match &*entry.event_type {
                 event_type::ERASURE => {
-                    self.erasures.push((entry.seq, subject_of(entry.subject_ref.as_ref())))
+                    self.erasures.push((entry.seq, subject_of(entry.subject_ref.as_deref())))
                 }
                 event_type::GAP => {
-                    let count = entry.detail.as_ref().and_then(|detail| detail.get("count")?.as_u64());
+                    let count = entry.detail().and_then(|detail| detail.get("count")?.as_u64());
                     self.gaps.push(Gap { count: count.unwrap_or(0), seq: entry.seq });
                 }
                 _ => {}
@@ -281,7 +273,7 @@ impl Contents {
         let mut openings = Lines::of("openings.jsonl", Check::Payload);
         let mut files = 0;
         while let Some(line) = entries.next(archive, ENTRY_MAX_BYTES)? {
-            let entry: Opened = serde_json::from_slice(&line).map_err(|error| broken(error.to_string()))?;
+            let entry = EntryView::parse(&line).map_err(|error| broken(error.to_string()))?;
             if entry.input.is_none() && entry.output.is_none() {
                 continue;
             }
@@ -309,7 +301,7 @@ impl Contents {
     fn check_opening<F: Read + Seek>(
         &mut self,
         archive: &mut Archive<F>,
-        entry: &Opened,
+        entry: &EntryView<'_>,
         opening: &Opening,
     ) -> Result<u64, Fault> {
         let broken = |what: String| Fault::Broken(Check::Payload, format!("entry {}: {what}", entry.seq));
@@ -344,7 +336,7 @@ impl Contents {
                 self.counts.erased += 1;
                 let of = opening.erasure.and_then(|seq| self.erased_by(seq));
                 let of = of.ok_or_else(|| broken("erased, and no entry here says so".to_owned()))?;
-                if entry.subject_ref.is_some() && of != subject_of(entry.subject_ref.as_ref()) {
+                if entry.subject_ref.is_some() && of != subject_of(entry.subject_ref.as_deref()) {
                     return Err(broken("the erasure is that of another subject".to_owned()));
                 }
                 Ok(0)
@@ -404,11 +396,11 @@ impl Opening {
 }
 
 /// The subject of an entry in 32 bytes.
-fn subject_of(subject_ref: Option<&String>) -> Option<[u8; 32]> {
+fn subject_of(subject_ref: Option<&str>) -> Option<[u8; 32]> {
     subject_ref.map(|subject| Sha256::digest(subject).into())
 }
 
-fn check_link(last: u64, leaf: Hash, entry: &Entry, line: &[u8]) -> Result<(), String> {
+fn check_link(last: u64, leaf: Hash, entry: &EntryView<'_>, line: &[u8]) -> Result<(), String> {
     let prev: Hash =
         entry.prev_hash.parse().map_err(|_| format!("entry {}: prev_hash is no hash", entry.seq))?;
     let mut chain = Chain::after(last, leaf).map_err(|error| error.to_string())?;
@@ -417,7 +409,7 @@ fn check_link(last: u64, leaf: Hash, entry: &Entry, line: &[u8]) -> Result<(), S
 
 fn check_side<F: Read + Seek>(
     archive: &mut Archive<F>,
-    side: &Side,
+    side: &SideView<'_>,
     file: &File,
     name: &str,
 ) -> Result<(), Fault> {
