@@ -3,7 +3,7 @@
 
 use super::{Check, Fault, SMALL_MAX_BYTES};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 const END_BYTES: u64 = 22;
@@ -33,11 +33,11 @@ pub(super) struct Member {
 pub(super) struct Archive<F> {
     file: Window<F>,
     members: Vec<Member>,
-    places: BTreeMap<String, usize>,
+    places: HashMap<String, usize>,
 }
 
 impl<F: Read + Seek> Archive<F> {
-    /// Reads the directory, and holds the local headers against it.
+    /// Reads the directory. What it says of members is held against them by [`Archive::hash_all`].
     pub(super) fn open(mut file: F) -> Result<Self, Fault> {
         let broken = |what: &str| Fault::broken(Check::Zip, what);
         let length = file.seek(SeekFrom::End(0))?;
@@ -55,7 +55,7 @@ impl<F: Read + Seek> Archive<F> {
         }
         let mut directory = BufReader::new(At { file: &mut file, at: start, end: start + size });
         let mut members = Vec::new();
-        let mut places = BTreeMap::new();
+        let mut places = HashMap::new();
         let mut next = 0;
         for number in 0..usize::from(count) {
             let member = read_directory(&mut directory, next)?;
@@ -72,29 +72,14 @@ impl<F: Read + Seek> Archive<F> {
             return Err(broken("bytes that belong to no member"));
         }
         drop(directory);
-        let mut this = Self { file, members, places };
-        for number in 0..this.members.len() {
-            this.check_local(number)?;
-        }
-        Ok(this)
+        Ok(Self { file, members, places })
     }
 
-    fn check_local(&mut self, number: usize) -> Result<(), Fault> {
-        let Some(member) = self.members.get(number) else { return Ok(()) };
-        let mut expected = local_header(member);
-        let mut found = vec![0; expected.len()];
-        self.file.read_exact_at(member.start - expected.len() as u64, &mut found)?;
-        expected.truncate(found.len());
-        if found == expected {
-            return Ok(());
-        }
-        Err(Fault::broken(Check::Zip, format!("{}: its header is not what the directory says", member.name)))
-    }
-
-    /// Reads every byte of every member, and holds it against its checksum.
+    /// Reads every byte of every member and its local header, and holds them against its checksum and the directory.
     pub(super) fn hash_all(&mut self) -> Result<(), Fault> {
         let mut buffer = vec![0; READ_BYTES];
         for member in &mut self.members {
+            check_local(&mut self.file, member)?;
             let mut data = At { file: &mut self.file, at: member.start, end: member.start + member.size };
             let (mut hash, mut crc) = (Sha256::new(), crc32fast::Hasher::new());
             loop {
@@ -154,6 +139,17 @@ impl<F: Read + Seek> Archive<F> {
     pub(super) fn small(&mut self, name: &str, check: Check) -> Result<Vec<u8>, Fault> {
         self.whole(name, SMALL_MAX_BYTES, check)
     }
+}
+
+/// What stands before a member must be what the directory says.
+fn check_local<F: Read + Seek>(file: &mut Window<F>, member: &Member) -> Result<(), Fault> {
+    let expected = local_header(member);
+    let mut found = vec![0; expected.len()];
+    file.read_exact_at(member.start - expected.len() as u64, &mut found)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Fault::broken(Check::Zip, format!("{}: its header is not what the directory says", member.name)))
 }
 
 /// The next header of the directory, of a member whose local header is at `start`.

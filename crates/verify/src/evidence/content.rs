@@ -199,6 +199,7 @@ impl Contents {
             if entry.tenant_id != scope.ledger.tenant {
                 return Err(broken(format!("line {number} is of tenant {}", entry.tenant_id)));
             }
+            let leaf = leaf_hash(&line);
             let last = self.leaves.last().copied();
             if last.is_some_and(|(last, _)| entry.seq <= last) || entry.seq >= checkpoint.size() {
                 return Err(broken(format!(
@@ -206,10 +207,10 @@ impl Contents {
                     entry.seq
                 )));
             }
-            if let Some((last, leaf)) = last.filter(|(last, _)| last + 1 == entry.seq)
+            if let Some((last, last_leaf)) = last.filter(|(last, _)| last + 1 == entry.seq)
                 && chain_fault.is_none()
             {
-                chain_fault = check_link(last, leaf, &entry, &line).err();
+                chain_fault = check_link(last, last_leaf, &entry, leaf).err();
             }
             match &*entry.event_type {
                 event_type::ERASURE => {
@@ -221,7 +222,7 @@ impl Contents {
                 }
                 _ => {}
             }
-            self.leaves.push((entry.seq, leaf_hash(&line)));
+            self.leaves.push((entry.seq, leaf));
         }
         let ends = (self.leaves.first(), self.leaves.last());
         let (Some((first, _)), Some((last, _))) = ends else {
@@ -400,11 +401,11 @@ fn subject_of(subject_ref: Option<&str>) -> Option<[u8; 32]> {
     subject_ref.map(|subject| Sha256::digest(subject).into())
 }
 
-fn check_link(last: u64, leaf: Hash, entry: &EntryView<'_>, line: &[u8]) -> Result<(), String> {
+fn check_link(last: u64, last_leaf: Hash, entry: &EntryView<'_>, leaf: Hash) -> Result<(), String> {
     let prev: Hash =
         entry.prev_hash.parse().map_err(|_| format!("entry {}: prev_hash is no hash", entry.seq))?;
-    let mut chain = Chain::after(last, leaf).map_err(|error| error.to_string())?;
-    chain.extend(entry.seq, prev, leaf_hash(line)).map(|_| ()).map_err(|error| error.to_string())
+    let mut chain = Chain::after(last, last_leaf).map_err(|error| error.to_string())?;
+    chain.extend(entry.seq, prev, leaf).map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn check_side<F: Read + Seek>(
