@@ -155,6 +155,13 @@ fn every_changed_byte_is_judged_the_same() {
         for behind in ["\n", " ", "}", ",", "{}", "\"v\":1}", "\0"] {
             assert!(!agree([&text, behind].concat().as_bytes()));
         }
+        // Objects that end too early, and too late.
+        let cut = text.strip_suffix('}').expect("an object");
+        for end in ["", ",", ",\"", ",\"}", ",\"\":1}", "}}", "}v\":1}", ",\"v\":1}", "\"v\":1}"] {
+            assert!(!agree([cut, end].concat().as_bytes()));
+            let cut = cut.strip_suffix(",\"v\":1").expect("the last member");
+            assert_eq!(agree([cut, end].concat().as_bytes()), end == ",\"v\":1}");
+        }
     }
 }
 
@@ -226,6 +233,10 @@ fn every_value_is_judged_the_same_in_every_place() {
         "[1,\"\"]",
         "{\"bytes\":1,\"commitment\":\"\",\"partial\":true}",
         "{\"bytes\":1,\"commitment\":\"\",\"partial\":false}",
+        "{\"bytes\":1,\"commitment\":\"\"}partial\":true}",
+        "{\"bytes\":1,\"commitment\":\"\",\"",
+        "{\"id\":\"\",\"kind\":\"\",\"",
+        "{\"id\":\"\",\"type\":\"\",\"}",
         "{\"bytes\":1,\"commitment\":\"\"}\"partial\":true}",
         "{\"counts\":{},\"policy\":\"\"}",
         "{\"counts\":{\"b\":1,\"c\":9007199254740991},\"policy\":\"\"}",
