@@ -4,6 +4,11 @@
 //! integers within ±(2⁵³−1), strings, booleans, arrays and objects, and leaves out what is absent.
 //! RFC 8785 §3.2.3 sorts members by UTF-16 code units, §3.2.2.2 says which characters are escaped.
 
+pub(crate) mod plain;
+pub(crate) mod reader;
+pub(crate) mod text;
+
+use plain::Plain;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
@@ -38,7 +43,7 @@ pub fn to_vec(value: &Value) -> Result<Vec<u8>, NotCanonical> {
 
 /// Reads canonical bytes; any other form of the same value is refused.
 pub fn parse(bytes: &[u8]) -> Result<Value, NotCanonical> {
-    let value: Value =
+    let Plain(value) =
         serde_json::from_slice(bytes).map_err(|error| NotCanonical::Syntax(error.to_string()))?;
     if to_vec(&value)? != bytes {
         return Err(NotCanonical::Form);

@@ -5,7 +5,7 @@
 //! serialising writes canonical bytes at once (a test holds every struct here to it). A field that is
 //! absent is left out. `docs/formats/entry.md` describes each field.
 
-use crate::canonical::{self, NotCanonical};
+use crate::canonical::{self, NotCanonical, plain};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -78,6 +78,16 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Completed,
+        Self::UpstreamError,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Rejected,
+        Self::Interrupted,
+    ];
+
     /// The word that stands in entries.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -191,7 +201,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<String>,
     /// Empty is the same as none.
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(default, deserialize_with = "plain::object", skip_serializing_if = "is_nothing")]
     pub detail: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -315,8 +325,7 @@ impl Entry {
             // serde takes a struct from a list of its members as well, and what is empty for what is absent. What is written
             // back the same has one spelling, and this is it.
             Ok(Ok(entry)) if entry.v == VERSION && entry.is_spelled(bytes) => Ok(entry),
-            Ok(read) => Err(Self::why_not(bytes, read.err())),
-            Err(_) => Err(Self::why_not(bytes, None)),
+            _ => Err(Self::why_not(bytes)),
         }
     }
 
@@ -330,16 +339,17 @@ impl Entry {
     }
 
     /// What is wrong with bytes that are no entry.
-    fn why_not(bytes: &[u8], error: Option<serde_json::Error>) -> NotAnEntry {
+    pub(crate) fn why_not(bytes: &[u8]) -> NotAnEntry {
         let value = match canonical::parse(bytes) {
             Ok(value) => value,
             Err(error) => return error.into(),
         };
         match value.get("v").and_then(serde_json::Value::as_u64) {
             Some(version) if version != u64::from(VERSION) => NotAnEntry::Version(version),
-            _ => NotAnEntry::Shape(
-                error.map_or("another spelling of an entry".to_owned(), |error| error.to_string()),
-            ),
+            _ => NotAnEntry::Shape(match serde_json::from_slice::<Self>(bytes) {
+                Ok(_) => "another spelling of an entry".to_owned(),
+                Err(error) => error.to_string(),
+            }),
         }
     }
 }

@@ -17,6 +17,8 @@ pub mod identity;
 #[cfg(feature = "payload")]
 pub mod payload;
 pub mod shipping;
+pub mod view;
 
 pub use commitment::{Commitment, Committer};
 pub use entry::Entry;
+pub use view::EntryView;

@@ -78,6 +78,13 @@ def good():
     empty = Ledger()
     empty.add(detail={"": {}}, redaction={"counts": {"": 0}, "policy": ""})
     put("good-empty-inside", whole(empty))
+    private = Ledger()
+    for name in ("RawValue", "Number"):
+        private.add(detail={"$serde_json::private::" + name: "1"})
+        private.add(detail={"a": {"$serde_json::private::" + name: "1"}})
+        private.add(detail={"a": {"$serde_json::private::" + name: {"b": 1}}})
+    private.add(params={"$serde_json::private::RawValue": "1"})
+    put("good-names-of-a-library", whole(private))
     dated = whole()
     dated["scope"]["made_at"] = "2024-02-29T23:59:59Z"
     dated["custody"][0]["at"] = "0000-02-29T00:00:00.123456789Z"

@@ -17,7 +17,7 @@
 
 use crate::ReadAt;
 use crate::varint;
-use indelible_record::entry::Entry;
+use indelible_record::{Entry, EntryView};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::sync::Arc;
@@ -62,24 +62,60 @@ pub fn resource_hash(kind: &str, id: &str) -> u64 {
     hash(IdKind::Resource, &format!("{kind}\0{id}"))
 }
 
+/// The ids of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct IdsOf<'a> {
+    event: &'a str,
+    others: [(IdKind, Option<&'a str>); 6],
+    /// Type and id.
+    resource: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> From<&'a Entry> for IdsOf<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self {
+            event: &entry.event_id,
+            others: [
+                (IdKind::Request, entry.request_id.as_deref()),
+                (IdKind::Session, entry.session_id.as_deref()),
+                (IdKind::Subject, entry.subject_ref.as_deref()),
+                (IdKind::Trace, entry.trace_id.as_deref()),
+                (IdKind::ApiKey, entry.api_key_id.as_deref()),
+                (IdKind::Parent, entry.parent_event_id.as_deref()),
+            ],
+            resource: entry.resource.as_ref().map(|resource| (&*resource.kind, &*resource.id)),
+        }
+    }
+}
+
+impl<'a> From<&'a EntryView<'_>> for IdsOf<'a> {
+    fn from(entry: &'a EntryView<'_>) -> Self {
+        Self {
+            event: &entry.event_id,
+            others: [
+                (IdKind::Request, entry.request_id.as_deref()),
+                (IdKind::Session, entry.session_id.as_deref()),
+                (IdKind::Subject, entry.subject_ref.as_deref()),
+                (IdKind::Trace, entry.trace_id.as_deref()),
+                (IdKind::ApiKey, entry.api_key_id.as_deref()),
+                (IdKind::Parent, entry.parent_event_id.as_deref()),
+            ],
+            resource: entry.resource.as_ref().map(|resource| (&*resource.kind, &*resource.id)),
+        }
+    }
+}
+
 /// The hashes of all ids of an entry.
-pub fn hashes(entry: &Entry, mut put: impl FnMut(u64)) {
-    put(hash(IdKind::Event, &entry.event_id));
-    let optional = [
-        (IdKind::Request, &entry.request_id),
-        (IdKind::Session, &entry.session_id),
-        (IdKind::Subject, &entry.subject_ref),
-        (IdKind::Trace, &entry.trace_id),
-        (IdKind::ApiKey, &entry.api_key_id),
-        (IdKind::Parent, &entry.parent_event_id),
-    ];
-    for (kind, value) in optional {
+pub fn hashes<'a>(ids: impl Into<IdsOf<'a>>, mut put: impl FnMut(u64)) {
+    let ids = ids.into();
+    put(hash(IdKind::Event, ids.event));
+    for (kind, value) in ids.others {
         if let Some(value) = value {
             put(hash(kind, value));
         }
     }
-    if let Some(resource) = &entry.resource {
-        put(resource_hash(&resource.kind, &resource.id));
+    if let Some((kind, id)) = ids.resource {
+        put(resource_hash(kind, id));
     }
 }
 
@@ -91,8 +127,8 @@ pub struct IdsWriter {
 
 impl IdsWriter {
     /// Files a row under the ids of its entry.
-    pub fn push(&mut self, row: u32, entry: &Entry) {
-        hashes(entry, |hash| self.filed.push((hash, row)));
+    pub fn push<'a>(&mut self, row: u32, ids: impl Into<IdsOf<'a>>) {
+        hashes(ids, |hash| self.filed.push((hash, row)));
     }
 
     /// Files a row under one hash.

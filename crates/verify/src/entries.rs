@@ -1,16 +1,14 @@
 //! Exported entries against a signed checkpoint.
 
+use crate::lines::Lines;
 use crate::read;
 use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, VerifierKey};
-use indelible_record::Entry;
+use indelible_record::EntryView;
 use indelible_verify::Verdict;
 use indelible_verify::ledger::LedgerCheck;
 use indelible_verify::text::shown;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-
-const READ_BYTES: usize = 1 << 18;
 
 /// `Err` is for what could not be read; what is wrong with the entries is a verdict.
 pub(crate) fn check(
@@ -35,23 +33,13 @@ pub(crate) fn check(
         }
     };
     let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
-    let mut lines = BufReader::with_capacity(READ_BYTES, file);
+    let mut lines = Lines::of(file);
     let mut check: Option<LedgerCheck> = None;
-    let mut line = Vec::new();
     for number in 1u64.. {
-        line.clear();
-        // One byte over the limit is enough to know that a line is no entry.
-        let limit = indelible_record::entry::ENTRY_MAX_BYTES as u64 + 2;
-        let read = (&mut lines)
-            .take(limit)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| format!("{path}: {error}"))?;
-        if read == 0 {
-            break;
-        }
-        let bytes = line.strip_suffix(b"\n").unwrap_or(&line);
+        let line = lines.next().map_err(|error| format!("{path}: {error}"))?;
+        let Some(bytes) = line else { break };
         let check = check.get_or_insert_with(|| {
-            let tenant = Entry::parse(bytes).map(|entry| entry.tenant_id).unwrap_or_default();
+            let tenant = EntryView::parse(bytes).map(|entry| entry.tenant_id).unwrap_or_default();
             let mut check = LedgerCheck::new(&tenant, None);
             if let Some(checkpoint) = &signed {
                 check.await_root(checkpoint.size());

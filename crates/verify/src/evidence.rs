@@ -7,6 +7,7 @@
 //! * `archive`: the one form of zip that is read
 //! * `members`: which files there are, in which order
 //! * `content`, `lines`: entries, openings and the statements about them
+//! * `salts`: what payloads are hashed behind, ahead of that
 //!
 //! Nothing is unpacked, and what is held in memory does not grow with the payloads.
 
@@ -14,6 +15,7 @@ mod archive;
 mod content;
 mod lines;
 mod members;
+mod salts;
 
 use crate::date::rfc3339;
 use crate::timestamp;

@@ -7,7 +7,7 @@
 
 use crate::succession::Succeeded;
 use indelible_ledger::{Chain, Checkpoint, Frontier, Hash, KeyHistory, Rotation, leaf_hash};
-use indelible_record::Entry;
+use indelible_record::EntryView;
 use indelible_record::entry::event_type;
 use std::collections::BTreeMap;
 
@@ -72,8 +72,8 @@ impl LedgerCheck {
     }
 
     /// Takes the next entry. An error names what is wrong with it; the check cannot go on behind it.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Entry, String> {
-        let entry = Entry::parse(bytes).map_err(|error| error.to_string())?;
+    pub fn push<'a>(&mut self, bytes: &'a [u8]) -> Result<EntryView<'a>, String> {
+        let entry = EntryView::parse(bytes).map_err(|error| error.to_string())?;
         if entry.tenant_id != self.tenant {
             return Err(format!("entry of tenant {} in the ledger of {}", entry.tenant_id, self.tenant));
         }
@@ -93,13 +93,15 @@ impl LedgerCheck {
         if let Some(slot) = self.awaited.get_mut(&self.tree.size()) {
             *slot = Some(self.tree.root());
         }
-        self.first_timestamp.get_or_insert_with(|| entry.timestamp.clone());
-        self.last_timestamp.get_or_insert_default().clone_from(&entry.timestamp);
+        self.first_timestamp.get_or_insert_with(|| entry.timestamp.to_string());
+        let last = self.last_timestamp.get_or_insert_default();
+        last.clear();
+        last.push_str(&entry.timestamp);
         Ok(entry)
     }
 
     /// An entry says that the key changes where it does, and nowhere else.
-    fn check_keys(&mut self, entry: &Entry) -> Result<(), String> {
+    fn check_keys(&mut self, entry: &EntryView<'_>) -> Result<(), String> {
         let Some(keys) = &mut self.keys else { return Ok(()) };
         let size = entry.seq.saturating_add(1);
         if entry.event_type != event_type::KEY_ROTATED {
@@ -108,7 +110,8 @@ impl LedgerCheck {
                 None => Ok(()),
             };
         }
-        let note = entry.detail.as_ref().and_then(|detail| detail.get("note")?.as_str());
+        let detail = entry.detail();
+        let note = detail.as_ref().and_then(|detail| detail.get("note")?.as_str());
         let note = note.ok_or("the entry of a new key does not hold what the keys signed")?;
         let rotation =
             Rotation::open(note.as_bytes()).map_err(|error| format!("the change of keys: {error}"))?;

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod entries;
+mod lines;
 
 use indelible_verify::Verdict;
 use indelible_verify::text::shown;

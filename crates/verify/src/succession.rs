@@ -5,7 +5,7 @@
 //! known history be missed, only by who brings the old ledger's keys and checkpoints.
 
 use indelible_ledger::{KeyHistory, Note, Succession};
-use indelible_record::Entry;
+use indelible_record::EntryView;
 use std::fmt;
 
 /// What a ledger says of the one before it.
@@ -41,15 +41,14 @@ impl fmt::Display for ByOld {
 
 impl Succeeded {
     /// Reads the statement in the first entry of a ledger, if it has one. An error says why it is none.
-    pub fn of_genesis(entry: &Entry, keys: Option<&KeyHistory>) -> Result<Option<Self>, String> {
-        let Some(said) = entry.detail.as_ref().and_then(|detail| detail.get("succession")) else {
-            return Ok(None);
-        };
+    pub fn of_genesis(entry: &EntryView<'_>, keys: Option<&KeyHistory>) -> Result<Option<Self>, String> {
+        let detail = entry.detail().unwrap_or_default();
+        let Some(said) = detail.get("succession") else { return Ok(None) };
         let note = said.as_str().ok_or("the statement of succession is no text")?;
         let broken = |error: &dyn fmt::Display| format!("the statement of succession: {error}");
         let (statement, _) = Succession::open(note.as_bytes(), &[]).map_err(|error| broken(&error))?;
         let first = keys.and_then(|keys| keys.keys().next());
-        let named = entry.detail.as_ref().and_then(|detail| detail.get("keys")?.get(0)?.as_str());
+        let named = detail.get("keys").and_then(|keys| keys.get(0)?.as_str());
         if first.is_some_and(|first| *first != statement.new) || named != Some(&statement.new.to_string()) {
             return Err("the statement of succession is not by the ledger's first key".to_owned());
         }

@@ -7,14 +7,14 @@ use super::elsewhere::Elsewhere;
 use super::{Checker, OpenLog};
 use crate::Verdict;
 use indelible_ledger::{Frontier, Hash, leaf_hash};
-use indelible_record::Entry;
+use indelible_record::EntryView;
 use indelible_record::entry::event_type;
 use indelible_segment::entries::EntriesReader;
 use indelible_segment::ids::IdsWriter;
 use indelible_segment::manifest::{
     ENTRIES, FileFacts, FileHasher, IDS, MANIFEST, MANIFEST_MAX_BYTES, hash_of,
 };
-use indelible_segment::{LocalFile, Manifest, ReadAt, Verified};
+use indelible_segment::{LocalFile, Manifest, ReadAt};
 use indelible_spool::frame::Kind;
 use indelible_spool::wal::Record;
 use std::collections::BTreeMap;
@@ -225,20 +225,20 @@ impl<'a> Checker<'a> {
 
     fn check_rows(&mut self, found: &Found<'_>, keep: bool) -> Result<(), String> {
         let Found { path, manifest, .. } = found;
-        let facts = manifest.files.get(ENTRIES).ok_or("no entries")?;
+        // Not hashed again: what the rows are shows in the tree, whatever this read finds.
         let file = found.open(ENTRIES).map_err(|error| error.to_string())?;
-        let file = Verified::new(ENTRIES, file, facts).map_err(|error| error.to_string())?;
-        let reader = EntriesReader::open(Arc::new(file)).map_err(|error| error.to_string())?;
+        let reader = EntriesReader::open(file).map_err(|error| error.to_string())?;
         self.check_follows(manifest)?;
         let mut ids = IdsWriter::default();
         let mut leaves = Vec::new();
         reader
             .visit_from::<RowError>(0, |row, bytes| {
-                let entry = self.ledger(&manifest.tenant).check.push(bytes).map_err(RowError)?;
-                ids.push(u32::try_from(row).map_err(|_| RowError("too many rows".to_owned()))?, &entry);
+                let check = &mut self.ledger(&manifest.tenant).check;
+                let entry = check.push(bytes).map_err(RowError)?;
                 if keep {
-                    leaves.push(leaf_hash(bytes));
+                    leaves.push(check.last_leaf());
                 }
+                ids.push(u32::try_from(row).map_err(|_| RowError("too many rows".to_owned()))?, &entry);
                 self.note_entered(&entry);
                 Ok(true)
             })
@@ -290,16 +290,16 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn note_entered(&mut self, entry: &Entry) {
+    fn note_entered(&mut self, entry: &EntryView<'_>) {
         if entry.event_type != event_type::SEGMENT_SEALED || entry.tenant_id != super::OPERATIONS {
             return;
         }
-        let (Some(segment), Some(detail)) = (&entry.resource, &entry.detail) else { return };
+        let (Some(segment), Some(detail)) = (&entry.resource, entry.detail()) else { return };
         let text =
             |name: &str| detail.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         let number = |name: &str| detail.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
         let entered = (text("ledger"), text("manifest"), number("first"), number("count"));
-        self.sealed.entered.insert(segment.id.clone(), entered);
+        self.sealed.entered.insert(segment.id.to_string(), entered);
     }
 
     /// The oldest log file that is here says what was in those before it: segments must have exactly that.

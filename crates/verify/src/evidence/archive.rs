@@ -1,9 +1,10 @@
 //! The one form of zip that bundles have. Anything that two programs could read differently is refused: what the local
 //! headers say must be what the directory says, and there is no byte that belongs to nothing.
 
+use super::salts::{Salt, Salts};
 use super::{Check, Fault, SMALL_MAX_BYTES};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 const END_BYTES: u64 = 22;
@@ -14,6 +15,8 @@ const BYTES_MAX: u64 = u32::MAX as u64;
 /// Version 2.0, UTF-8 names, stored, midnight, 1 January 1980: what stands between signature and checksum.
 const FIXED: [u8; 10] = [20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0];
 const READ_BYTES: usize = 1 << 16;
+/// What SHA-256 takes in at once (FIPS 180-4 §5.2.1).
+const HASH_STEP_BYTES: usize = 64;
 /// What is read at once: members are small, and mostly read one after the other.
 const WINDOW_BYTES: usize = 1 << 16;
 
@@ -27,17 +30,19 @@ pub(super) struct Member {
     crc: u32,
     /// Of its bytes, once [`Archive::hash_all`] has read them.
     pub(super) sha256: [u8; 32],
+    /// Of a payload: the salt that is in its place among the openings, and the hash of it and the bytes.
+    pub(super) salted: Option<(Salt, [u8; 32])>,
 }
 
 /// An archive whose form was checked.
 pub(super) struct Archive<F> {
     file: Window<F>,
     members: Vec<Member>,
-    places: BTreeMap<String, usize>,
+    places: HashMap<String, usize>,
 }
 
 impl<F: Read + Seek> Archive<F> {
-    /// Reads the directory, and holds the local headers against it.
+    /// Reads the directory. What it says of members is held against them by [`Archive::hash_all`].
     pub(super) fn open(mut file: F) -> Result<Self, Fault> {
         let broken = |what: &str| Fault::broken(Check::Zip, what);
         let length = file.seek(SeekFrom::End(0))?;
@@ -55,7 +60,7 @@ impl<F: Read + Seek> Archive<F> {
         }
         let mut directory = BufReader::new(At { file: &mut file, at: start, end: start + size });
         let mut members = Vec::new();
-        let mut places = BTreeMap::new();
+        let mut places = HashMap::new();
         let mut next = 0;
         for number in 0..usize::from(count) {
             let member = read_directory(&mut directory, next)?;
@@ -72,41 +77,21 @@ impl<F: Read + Seek> Archive<F> {
             return Err(broken("bytes that belong to no member"));
         }
         drop(directory);
-        let mut this = Self { file, members, places };
-        for number in 0..this.members.len() {
-            this.check_local(number)?;
-        }
-        Ok(this)
+        Ok(Self { file, members, places })
     }
 
-    fn check_local(&mut self, number: usize) -> Result<(), Fault> {
-        let Some(member) = self.members.get(number) else { return Ok(()) };
-        let mut expected = local_header(member);
-        let mut found = vec![0; expected.len()];
-        self.file.read_exact_at(member.start - expected.len() as u64, &mut found)?;
-        expected.truncate(found.len());
-        if found == expected {
-            return Ok(());
-        }
-        Err(Fault::broken(Check::Zip, format!("{}: its header is not what the directory says", member.name)))
-    }
-
-    /// Reads every byte of every member, and holds it against its checksum.
+    /// Reads every byte of every member and its local header, and holds them against its checksum and the directory.
     pub(super) fn hash_all(&mut self) -> Result<(), Fault> {
         let mut buffer = vec![0; READ_BYTES];
-        for member in &mut self.members {
-            let mut data = At { file: &mut self.file, at: member.start, end: member.start + member.size };
-            let (mut hash, mut crc) = (Sha256::new(), crc32fast::Hasher::new());
-            loop {
-                let read = data.read(&mut buffer)?;
-                let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-                hash.update(bytes);
-                crc.update(bytes);
+        let mut salts = Salts::new();
+        for number in 0..self.members.len() {
+            let is_payload =
+                self.members.get(number).is_some_and(|member| member.name.starts_with("payloads/"));
+            let salt = if is_payload { salts.next(self) } else { None };
+            if let Some(member) = self.members.get_mut(number) {
+                check_local(&mut self.file, member)?;
+                hash_member(&mut self.file, member, salt, &mut buffer)?;
             }
-            if crc.finalize() != member.crc {
-                return Err(Fault::broken(Check::Zip, format!("{}: its checksum is another", member.name)));
-            }
-            member.sha256 = hash.finalize().into();
         }
         Ok(())
     }
@@ -156,6 +141,48 @@ impl<F: Read + Seek> Archive<F> {
     }
 }
 
+/// Reads all of a member, once, for its checksum and its hashes.
+fn hash_member<F: Read + Seek>(
+    file: &mut Window<F>,
+    member: &mut Member,
+    salt: Option<Salt>,
+    buffer: &mut [u8],
+) -> Result<(), Fault> {
+    let mut data = At { file, at: member.start, end: member.start + member.size };
+    let (mut hash, mut crc) = (Sha256::new(), crc32fast::Hasher::new());
+    let mut salted = salt.map(|salt| (salt, Sha256::new_with_prefix(salt)));
+    loop {
+        let read = data.read(buffer)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        crc.update(bytes);
+        match &mut salted {
+            // A hash waits for itself, step by step: the two in turn take less time than one after the other.
+            Some((_, salted)) => bytes.chunks(HASH_STEP_BYTES).for_each(|piece| {
+                hash.update(piece);
+                salted.update(piece);
+            }),
+            None => hash.update(bytes),
+        }
+    }
+    if crc.finalize() != member.crc {
+        return Err(Fault::broken(Check::Zip, format!("{}: its checksum is another", member.name)));
+    }
+    member.sha256 = hash.finalize().into();
+    member.salted = salted.map(|(salt, hash)| (salt, hash.finalize().into()));
+    Ok(())
+}
+
+/// What stands before a member must be what the directory says.
+fn check_local<F: Read + Seek>(file: &mut Window<F>, member: &Member) -> Result<(), Fault> {
+    let expected = local_header(member);
+    let mut found = vec![0; expected.len()];
+    file.read_exact_at(member.start - expected.len() as u64, &mut found)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Fault::broken(Check::Zip, format!("{}: its header is not what the directory says", member.name)))
+}
+
 /// The next header of the directory, of a member whose local header is at `start`.
 fn read_directory(directory: &mut impl Read, start: u64) -> Result<Member, Fault> {
     let broken = |what: &str| Fault::broken(Check::Zip, what);
@@ -180,7 +207,7 @@ fn read_directory(directory: &mut impl Read, start: u64) -> Result<Member, Fault
     let name = String::from_utf8(name).ok().filter(|name| name.is_ascii());
     let name = name.ok_or_else(|| broken("a name that no member has"))?;
     let start = start + LOCAL_BYTES as u64 + name_bytes as u64;
-    Ok(Member { name, start, size: size.into(), crc: u32_at(&header, 16), sha256: [0; 32] })
+    Ok(Member { name, start, size: size.into(), crc: u32_at(&header, 16), sha256: [0; 32], salted: None })
 }
 
 /// The local header that a member must have.
