@@ -443,13 +443,14 @@ pub(crate) enum FormatArg {
 #[cfg(feature = "collector")]
 #[derive(Args, Default)]
 #[command(after_help = "\
-Reads files alone: it takes no lock, writes nothing, and may run beside a collector.
+Reads files alone: it takes no lock, writes nothing but the file of --resume, and may run beside a collector.
 
 Examples:
   indelible verify
   indelible verify --data /srv/audit --keys /mnt/auditor/keys --json
   indelible verify --checkpoint yesterday.note      is what was signed then still there?
   indelible verify --predecessor ./old              do ledgers that go on from others deny nothing of them?
+  indelible verify --resume /mnt/auditor/journal    for hours of it: may be broken off, and goes on
 
 Exit codes: 0 holds · 1 broken, and where · 2 could not tell")]
 pub(crate) struct Verify {
@@ -466,6 +467,9 @@ pub(crate) struct Verify {
     /// Read the segments in the bucket of the configuration, too
     #[arg(long)]
     pub(crate) store: bool,
+    /// Write down here which segments were read, and go on behind those if the last run was broken off; removed at the end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
 }
 
 #[cfg(feature = "collector")]

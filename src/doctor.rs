@@ -27,7 +27,7 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     }
     let trust = verify::trust(common, &Verify::default())?;
     let bar = verify::progress_bar(common);
-    let report = verify::check(common, false, &data, &trust, |done, total| {
+    let report = verify::check(common, false, &data, &trust, None, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;

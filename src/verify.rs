@@ -8,7 +8,7 @@ use indelible_collector::head::Head;
 use indelible_ledger::{KeyHistory, Note, Succession};
 use indelible_vault::KeyStore;
 use indelible_verify::Verdict;
-use indelible_verify::directory::{self, Beyond, Finding, Predecessor, Report, Trust};
+use indelible_verify::directory::{self, Beyond, Finding, Journal, Predecessor, Report, Trust};
 use indelible_verify::succession::Succeeded;
 use indelible_verify::text::shown;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,11 +32,16 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
     let trust = trust(common, &Verify { key: arguments.key.clone(), checkpoint: ours, ..Verify::default() })?;
     let started = Instant::now();
     let bar = progress_bar(common);
-    let mut report = check(common, arguments.store, &data, &trust, |done, total| {
+    let mut journal = arguments.resume.as_deref().map(journal).transpose()?;
+    let mut report = check(common, arguments.store, &data, &trust, journal.as_mut(), |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    if let Some(Err(error)) = journal.map(Journal::end) {
+        return Err(Failure::new(format!("the journal cannot be removed: {error}"))
+            .hint("remove it: the next run with it would not read everything"));
+    }
     hold_against(&mut report, predecessors, theirs)?;
     if common.json {
         println!("{}", as_json(&report));
@@ -44,6 +49,18 @@ pub(crate) fn run(common: &Common, arguments: &Verify) -> Outcome {
         print(&report, &data, started.elapsed().as_secs_f64());
     }
     Ok(report.verdict.exit_code())
+}
+
+/// What the last run has read, if it was broken off.
+fn journal(path: &Path) -> Result<Journal, Failure> {
+    let journal = Journal::open(path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()))
+            .hint("name a file that only verify --resume writes")
+    })?;
+    if journal.known() > 0 {
+        eprintln!("going on: {} has {} segments that were read", path.display(), journal.known());
+    }
+    Ok(journal)
 }
 
 /// A file with a checkpoint, and its bytes.
@@ -117,7 +134,7 @@ fn hold_against(
 pub(crate) fn check_and_print(common: &Common) -> Result<Verdict, Failure> {
     let trust = trust(common, &Verify::default())?;
     let started = Instant::now();
-    let report = check(common, false, &common.data(), &trust, |_, _| {})?;
+    let report = check(common, false, &common.data(), &trust, None, |_, _| {})?;
     print(&report, &common.data(), started.elapsed().as_secs_f64());
     Ok(report.verdict)
 }
@@ -128,6 +145,7 @@ pub(crate) fn check(
     read_bucket: bool,
     data: &Path,
     trust: &Trust,
+    journal: Option<&mut Journal>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Report, Failure> {
     if read_bucket {
@@ -136,13 +154,13 @@ pub(crate) fn check(
                 .hint("set collector.store_url, or leave out --store")
         })?;
         return store::audit(&location, |bucket| {
-            directory::check_beyond(data, trust, Beyond::Read(bucket), progress)
+            directory::check_on(data, trust, Beyond::Read(bucket), journal, progress)
         });
     }
     // Only its name is wanted: whoever verifies need not have the keys to it.
     Ok(match store::configured_name(common)? {
-        Some(name) => directory::check_beyond(data, trust, Beyond::Unread(&name), progress),
-        None => directory::check(data, trust, progress),
+        Some(name) => directory::check_on(data, trust, Beyond::Unread(&name), journal, progress),
+        None => directory::check_on(data, trust, Beyond::Unknown, journal, progress),
     })
 }
 
@@ -200,6 +218,9 @@ fn print(report: &Report, data: &Path, seconds: f64) {
             println!("  successor of {origin} at size {size} (root {root}), signed by the old key: {by_old}");
         }
     }
+    if report.resumed > 0 {
+        println!("{} segments were read by a run before this one, and not again", report.resumed);
+    }
     let verdict = report.verdict.as_str().to_uppercase();
     let running = if report.running { ", while it is being written" } else { "" };
     println!("{verdict}: {} ({} bytes in {seconds:.2} s{running})", data.display(), report.bytes);
@@ -227,6 +248,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "identity_checked": report.identity_checked,
         "running": report.running,
         "bytes": report.bytes,
+        "resumed": report.resumed,
         "ledgers": report.ledgers.iter().map(|ledger| json!({
             "tenant": ledger.tenant,
             "entries": ledger.entries,

@@ -26,6 +26,7 @@ mod proofs;
 mod query;
 mod read;
 mod reading;
+mod resume;
 mod segments;
 #[cfg(feature = "s3")]
 mod store_s3;

@@ -19,10 +19,12 @@
 mod beyond;
 mod claims;
 mod elsewhere;
+mod journal;
 mod segments;
 
 pub use beyond::Beyond;
 pub use elsewhere::{CachedManifest, Elsewhere, manifests_dir};
+pub use journal::Journal;
 
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
@@ -110,6 +112,8 @@ pub struct Report {
     pub running: bool,
     /// Whether the keys came from outside the directory.
     pub identity_checked: bool,
+    /// Segments that an earlier run has read, by its journal, and this one has not.
+    pub resumed: u64,
 }
 
 /// A ledger that others go on from, as whoever checks those knows it.
@@ -154,10 +158,17 @@ pub fn check(dir: &Path, trust: &Trust, progress: impl FnMut(u64, u64)) -> Repor
 }
 
 /// Checks the directory, and what of its segments lies elsewhere.
-pub fn check_beyond(
+pub fn check_beyond(dir: &Path, trust: &Trust, beyond: Beyond<'_>, progress: impl FnMut(u64, u64)) -> Report {
+    check_on(dir, trust, beyond, None, progress)
+}
+
+/// The same, going on where an earlier run ended, by its journal. Of segments that it has read, manifests alone are read; those that
+/// more depends on are read whole all the same.
+pub fn check_on(
     dir: &Path,
     trust: &Trust,
     beyond: Beyond<'_>,
+    journal: Option<&mut Journal>,
     mut progress: impl FnMut(u64, u64),
 ) -> Report {
     let mut checker = Checker {
@@ -172,6 +183,7 @@ pub fn check_beyond(
         sealed: Sealed::default(),
         beyond,
         beyond_listed: false,
+        journal,
     };
     checker.check_layout();
     checker.read_claims();
@@ -201,6 +213,7 @@ struct Checker<'a> {
     beyond: Beyond<'a>,
     /// Whether all that is beyond is known.
     beyond_listed: bool,
+    journal: Option<&'a mut Journal>,
 }
 
 /// A file of the log, opened.
@@ -596,6 +609,7 @@ impl Checker<'_> {
             bytes: self.bytes,
             running: self.running,
             identity_checked: !self.trust.keys.is_empty(),
+            resumed: self.journal.map_or(0, |journal| journal.passed),
         }
     }
 }

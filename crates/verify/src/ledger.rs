@@ -62,6 +62,11 @@ impl LedgerCheck {
         self.awaited.insert(size, known);
     }
 
+    /// Whether a root is asked for at a size beyond `first` and before `end`.
+    pub fn awaits_within(&self, first: u64, end: u64) -> bool {
+        self.awaited.range(first.saturating_add(1)..end.max(first.saturating_add(1))).next().is_some()
+    }
+
     /// The root at a size asked for, if the ledger got that far.
     pub fn root_at(&self, size: u64) -> Option<Hash> {
         if size == self.tree.size() {

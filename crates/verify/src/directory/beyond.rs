@@ -149,6 +149,20 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// A segment that an earlier run has read.
+    pub(super) fn pass_known(&mut self, found: &Found<'_>) {
+        let manifest = &found.manifest;
+        let after = Frontier::from_parts(manifest.end().unwrap_or(u64::MAX), manifest.after.clone());
+        let state = self.ledger(&manifest.tenant);
+        match after {
+            Ok(after) => state.skip(after, manifest.last_leaf),
+            Err(_) => state.broken = true,
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.passed += 1;
+        }
+    }
+
     /// Entries that are neither here nor known to be elsewhere. Where something could not be read they may be there:
     /// then the check goes on behind them, and this is `true`.
     pub(super) fn pass_over_hole(&mut self, tenant: &str, to: Frontier, last_leaf: Hash) -> bool {
