@@ -71,7 +71,8 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
     let identity = Identity { cert: section.tls_cert, key: section.tls_key };
     let tls = tls::server(&identity, Some(&section.client_ca))
         .map_err(|error| Failure::new(error).hint("indelible key init makes development certificates"))?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let listener = server::bind(section.listen, true, arguments.insecure_listen)
             .await
@@ -87,7 +88,10 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             Some(error) => Err(failure(&error)),
             None => stopped.map(|()| 0),
         }
-    })
+    });
+    // A directory that does not answer has a thread of its own, which holds up nobody.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// A collector and its interface.
@@ -172,6 +176,16 @@ impl Running {
             .map_err(Failure::new)?
             .map_err(|error| failure(&error))
     }
+}
+
+/// The same, of those parties that the configuration names, if there is one.
+pub(crate) async fn configured_claims(common: &Common, keys: &Path) -> Result<Vec<Claim>, Failure> {
+    if common.config.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
+        return Ok(Vec::new());
+    }
+    let Some(section) = config::load(common)?.file.collector else { return Ok(Vec::new()) };
+    let (witnesses, anchors) = (witnesses::configured(&section)?, anchors::configured(&section)?);
+    claims(keys, witnesses.as_ref(), anchors.as_deref()).await
 }
 
 /// What parties outside can show of the ledgers before they are opened.

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::cli::{Common, Filters, List, Show, Side};
-use crate::collector::failure;
+use crate::collector::{self, failure};
 use crate::failure::{Failure, Outcome};
 use crate::reading;
 use crate::run_dir;
@@ -168,8 +168,12 @@ pub(crate) fn with_collector<T>(
         .filter(|tenant| tenant != indelible_verify::directory::OPERATIONS)
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+    // Looking is recorded, and so signed: as by the collector, not on a copy that others show to be an old one.
+    config.claims = runtime.block_on(collector::configured_claims(common, &config.keys))?;
     let collector = Arc::new(Collector::start(config).map_err(|error| failure(&error))?);
     let outcome = runtime.block_on(work(&collector));
+    // A directory that does not answer holds up nobody.
+    runtime.shutdown_background();
     collector.stop().map_err(|error| failure(&error))?;
     outcome
 }

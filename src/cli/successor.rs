@@ -32,9 +32,13 @@ pub(crate) struct Successor {
     /// A checkpoint of one of the old ledgers, signed by its key; may be repeated
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) after: Vec<PathBuf>,
-    /// A tenant whose old ledger has left no checkpoint anywhere: stated as of no known entries; may be repeated
+    /// A tenant whose old ledger has left no checkpoint anywhere: stated as of no known entries. One that has left no key either
+    /// gets a ledger that states nothing, once something is recorded for it. May be repeated
     #[arg(long, value_name = "TENANT")]
     pub(crate) unknown: Vec<String>,
+    /// Nothing is left of the old data directory: what the keys and --after say is all that is known
+    #[arg(long)]
+    pub(crate) data_lost: bool,
     /// Let the old keys sign nothing any more: others may have them
     #[arg(long)]
     pub(crate) old_key_compromised: bool,

@@ -15,6 +15,7 @@ pub(super) fn run(common: &Common, arguments: &Successor) -> Outcome {
     }
     let plan = Plan {
         data: common.data(),
+        data_lost: arguments.data_lost,
         keys: common.keys(),
         to: arguments.to.clone(),
         to_keys: arguments.to_keys.clone().unwrap_or_else(|| default_keys(&arguments.to)),
@@ -105,8 +106,14 @@ fn failure(error: &SuccessorError) -> Failure {
                 "look for checkpoints outside, and name them with --after; only if there is none: --unknown {}",
                 tenants.join(" --unknown ")
             )),
+        SuccessorError::Keyless(tenants) => shown.detail("a ledger that follows nothing would begin in their place").hint(format!(
+            "name a key directory that has them with --keys; only if there is none: --unknown {}",
+            tenants.join(" --unknown ")
+        )),
         SuccessorError::NotUnknown(_) => shown.hint("leave out --unknown for it"),
-        SuccessorError::Target { .. } => shown.hint("name other directories with --to, --to-keys, --data and --keys"),
+        SuccessorError::Target { .. } => shown.hint(
+            "name other directories with --to, --to-keys, --data and --keys; if nothing is left of the records: --data-lost",
+        ),
         SuccessorError::Collector(error) => collector::failure(error),
     }
 }

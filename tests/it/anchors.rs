@@ -368,6 +368,20 @@ fn a_directory_that_has_another_history_of_the_ledgers_own_key_stops_the_collect
     // An old copy of everything, and the newest anchor of what is gone.
     fs::copy(&kept, &place).unwrap();
     refused_at_start(&machines, "anchor outside has more of ledger");
+    // Nor does a look at it sign anything; and files that somebody adds hide nothing.
+    let output = machines.site.run(&["list", "--config", &machines.config]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let added = [
+        ("99999999999999999999.note", b"x".to_vec()),
+        ("99999999999999999998.note", fs::read(&kept).unwrap()),
+    ];
+    let added = added.map(|(name, bytes)| {
+        let path = place.parent().unwrap().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    });
+    refused_at_start(&machines, "anchor outside has more of ledger");
+    added.iter().for_each(|path| fs::remove_file(path).unwrap());
     // The directory was away at the start.
     fs::remove_file(&place).unwrap();
     let (mut collector, mut gateway) = (machines.start_collector(), machines.start_gateway());

@@ -166,10 +166,17 @@ fn an_older_copy_of_the_head_goes_on_with_what_was_signed_since() {
     traffic(&site, 1);
     assert!(site.entries_of("default").len() > size);
     assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
-    // In segments.
+    // In segments. What is published never becomes less, and a second start finds what the first one left.
     sealed(&site);
     traffic(&site, 1);
+    let newest = std::fs::read(&head).unwrap();
+    let published = checkpoint(&site, "default");
     std::fs::write(&head, &older).unwrap();
+    for _ in 0..2 {
+        Collector::start(Config::new(&site.data)).unwrap().stop().unwrap();
+        assert_eq!(checkpoint(&site, "default"), published);
+        assert_eq!(std::fs::read(&head).unwrap(), newest);
+    }
     traffic(&site, 1);
     assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
     sealed(&site);

@@ -182,6 +182,7 @@ fn what_was_lost_is_stated_and_the_gateway_goes_on_as_it_is() {
     let operations = keys_of(&old_keys, "operations");
     let stated = serde_json::json!({
         "cause": "acknowledged_by_predecessor",
+        "count": lost[source],
         "first": 1,
         "last": lost[source],
         "predecessor": operations.origin(),
@@ -432,12 +433,15 @@ fn where_nothing_is_left_that_must_be_said() {
     let (path, to) = (site.dir.path().join("kept.note"), site.dir.path().join("next"));
     std::fs::write(&path, &kept).unwrap();
     let given = path.display().to_string();
+    // It may be a name that was mistyped.
     let made = successor(&site, &to, &["--after", &given]);
     assert_eq!(made.status.code(), Some(2));
+    assert!(text(&made.stderr).contains("--data-lost"), "{}", text(&made.stderr));
+    let made = successor(&site, &to, &["--data-lost", "--after", &given]);
+    assert_eq!(made.status.code(), Some(2));
     assert!(text(&made.stderr).contains("--unknown operations"), "{}", text(&made.stderr));
-    let made = successor(&site, &to, &["--after", &given, "--unknown", "operations"]);
+    let made = successor(&site, &to, &["--data-lost", "--after", &given, "--unknown", "operations"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
-    assert!(text(&made.stdout).contains("there is no such directory"), "{}", text(&made.stdout));
     assert!(!site.data.exists());
     let new =
         Site { dir: tempfile::tempdir().unwrap(), data: to.clone(), keys: site.dir.path().join("next.keys") };
@@ -445,6 +449,36 @@ fn where_nothing_is_left_that_must_be_said() {
     assert_eq!((operations.size, operations.root, by_old), (0, Hash::EMPTY_ROOT, true));
     assert_eq!(said(&new, "default", &keys_of(&site.keys, "default")).0.size, body(&kept).size());
     assert_eq!(new.verify().0, 0, "{:#}", new.verify().1);
+}
+
+/// No ledger is left behind because its key is gone, by whatever it is known.
+#[test]
+fn a_ledger_whose_key_is_gone_is_not_passed_over() {
+    let site = recorded();
+    let to = site.dir.path().join("next");
+    for name in ["default.seed", "default.vkey"] {
+        std::fs::remove_file(site.keys.join("ledgers").join(name)).unwrap();
+    }
+    let refused = |what: &str| {
+        let made = successor(&site, &to, &[]);
+        assert_eq!(made.status.code(), Some(2), "{what}: {}", text(&made.stderr));
+        assert!(
+            text(&made.stderr).contains("no key of the ledgers of default"),
+            "{what}: {}",
+            text(&made.stderr)
+        );
+    };
+    refused("head, log and published");
+    std::fs::remove_file(site.keys.join("head")).unwrap();
+    refused("log and published");
+    std::fs::remove_dir_all(site.data.join("ledgers")).unwrap();
+    refused("the log");
+    assert!(!to.exists());
+    let made = successor(&site, &to, &["--unknown", "default", "--unknown", "operations"]);
+    // Its log has a checkpoint of the operations ledger.
+    assert!(text(&made.stderr).contains("are known to have been signed"), "{}", text(&made.stderr));
+    let made = successor(&site, &to, &["--unknown", "default"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
 }
 
 /// Gateway and collector in one process: what the gateway had not shipped goes along.
@@ -498,6 +532,7 @@ fn a_successor_that_was_cut_off_is_made_again_or_ended() {
             to_keys: site.dir.path().join("next.keys"),
             after: Vec::new(),
             unknown: Vec::new(),
+            data_lost: false,
             old_keys_compromised: false,
             faults: Faults::at(move |at| match at == step {
                 true => Err(std::io::Error::other("cut off")),
@@ -602,6 +637,7 @@ fn only_a_successor_goes_on_behind_frames_that_it_does_not_have() {
         to_keys: dir.path().join("next.keys"),
         after: Vec::new(),
         unknown: Vec::new(),
+        data_lost: false,
         old_keys_compromised: false,
         faults: Faults::default(),
     };

@@ -19,6 +19,7 @@ use crate::http::Caller;
 use crate::shown;
 use crate::syslog::Syslog;
 use ::http::StatusCode;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use indelible_collector::Collector;
 use indelible_collector::Query;
 use indelible_collector::claim::Claim;
@@ -116,24 +117,25 @@ impl Anchors {
     /// Before a collector starts: the newest checkpoint of each ledger, by tenant, that a directory has and the ledger's keys signed.
     /// A directory that does not answer is passed over.
     pub async fn claims(&self, ledgers: &[(String, KeyHistory)]) -> Vec<Claim> {
-        let mut claims = Vec::new();
-        for anchor in self.anchors.iter().map(|kept| &kept.anchor) {
-            let Place::Directory(directory) = &anchor.place else { continue };
-            let origins = ledgers.iter().map(|(_, keys)| keys.origin().to_owned()).collect();
-            let newest = match directory.newest(origins).await {
+        let asked = self.anchors.iter().map(|kept| async move {
+            let anchor = &kept.anchor;
+            let Place::Directory(directory) = &anchor.place else { return Vec::new() };
+            let newest = match directory.newest(ledgers.iter().map(|(_, keys)| keys.clone()).collect()).await
+            {
                 Ok(newest) => newest,
                 Err(why) => {
-                    tracing::warn!(anchor = anchor.name, why, "it was not asked what it has");
-                    continue;
+                    tracing::warn!(anchor = anchor.name, why, "nothing is known of what it has");
+                    return Vec::new();
                 }
             };
-            let shown = ledgers.iter().zip(newest).filter_map(|((tenant, keys), note)| {
+            let shown = ledgers.iter().zip(newest).filter_map(|((tenant, _), checkpoint)| {
                 let who = format!("anchor {}", anchor.name);
-                Some(Claim { tenant: tenant.clone(), who, checkpoint: keys.open(&note?).ok()? })
+                Some(Claim { tenant: tenant.clone(), who, checkpoint: checkpoint? })
             });
-            claims.extend(shown);
-        }
-        claims
+            shown.collect()
+        });
+        let asked: FuturesUnordered<_> = asked.collect();
+        asked.collect::<Vec<Vec<Claim>>>().await.concat()
     }
 
     /// Takes anchors when they are due, until the task is given up.

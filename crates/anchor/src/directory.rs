@@ -2,7 +2,7 @@
 //! written again.
 
 use indelible_ledger::note::NOTE_MAX_BYTES;
-use indelible_ledger::{Checkpoint, Note};
+use indelible_ledger::{Checkpoint, KeyHistory, Note};
 use indelible_os::durable;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Of a size in a name: as many as the largest has.
 const SIZE_DIGITS: usize = 20;
+/// Notes that are read to find one that the log signed.
+const NOTES_MAX: usize = 64;
 
 /// A directory, best on another machine.
 pub struct Directory {
@@ -54,37 +56,63 @@ impl Directory {
         written.map_err(|error| error.to_string())?
     }
 
-    /// The notes of the largest size that are there of the logs with these origins, in their order.
+    /// Of each of these logs the checkpoint of the largest size that is there and that its keys signed, in their order.
     ///
     /// # Errors
     /// Words on why that cannot be told. A log of which nothing is there is no error.
-    pub(crate) async fn newest(&self, origins: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, String> {
+    pub(crate) async fn newest(&self, logs: Vec<KeyHistory>) -> Result<Vec<Option<Checkpoint>>, String> {
         let late = || format!("{} does not answer", self.dir.display());
         let reading = self.writing.clone().try_acquire_owned().map_err(|_| late())?;
         let dir = self.dir.clone();
         let read = tokio::task::spawn_blocking(move || {
             let _reading = reading;
-            origins.iter().map(|origin| newest(&dir_of(&dir, origin))).collect()
+            logs.iter().map(|keys| newest(&dir_of(&dir, keys.origin()), keys)).collect()
         });
         let read = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| late())?;
         read.map_err(|error| error.to_string())?
     }
 }
 
-/// Blocks.
-fn newest(dir: &Path) -> Result<Option<Vec<u8>>, String> {
+/// Blocks. Whoever may write there may have added files: what the log did not sign, and what has another size than its name says, is
+/// passed over.
+fn newest(dir: &Path, keys: &KeyHistory) -> Result<Option<Checkpoint>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
     let files = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         files => files.map_err(failed)?,
     };
-    // The same number of digits each: by name is by size.
     let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    let Some(name) = names.filter(|name| is_note(name)).max() else { return Ok(None) };
+    let mut names: Vec<String> = names.filter(|name| is_note(name)).collect();
+    // The same number of digits each: by name is by size.
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    for name in names.iter().take(NOTES_MAX) {
+        match read(&dir.join(name)).map(|note| keys.open(&note)) {
+            Ok(Ok(checkpoint)) if file_name(&checkpoint) == *name => return Ok(Some(checkpoint)),
+            Ok(Ok(_)) => {
+                tracing::warn!(dir = %dir.display(), name, "an anchor under the name of another size is passed over")
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(dir = %dir.display(), name, %error, "an anchor that the ledger did not sign is passed over")
+            }
+            Err(error) => {
+                tracing::warn!(dir = %dir.display(), name, %error, "an anchor that cannot be read is passed over")
+            }
+        }
+    }
+    match names.len() > NOTES_MAX {
+        true => Err(format!("{}: none of the {NOTES_MAX} largest notes is of the ledger", dir.display())),
+        false => Ok(None),
+    }
+}
+
+/// A regular file of the length of a note: a pipe would hold up whoever opens it.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::symlink_metadata(path)?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidData, "not a file"));
+    }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(dir.join(name)).map_err(failed)?;
-    file.take(NOTE_MAX_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(bytes))
+    std::fs::File::open(path)?.take(NOTE_MAX_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn is_note(name: &str) -> bool {
@@ -102,7 +130,11 @@ fn dir_of(dir: &Path, origin: &str) -> PathBuf {
 }
 
 fn file_of(dir: &Path, checkpoint: &Checkpoint) -> PathBuf {
-    dir_of(dir, checkpoint.origin()).join(format!("{:0SIZE_DIGITS$}.note", checkpoint.size()))
+    dir_of(dir, checkpoint.origin()).join(file_name(checkpoint))
+}
+
+fn file_name(checkpoint: &Checkpoint) -> String {
+    format!("{:0SIZE_DIGITS$}.note", checkpoint.size())
 }
 
 /// Blocks.

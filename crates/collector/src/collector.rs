@@ -124,7 +124,7 @@ impl Collector {
             keys.create_spool_key(today)?;
         }
         let spool_keys = keys.spool_keys()?;
-        let head = Head::read(&KeyStore::head_path(keys.dir()))?;
+        let mut head = Head::read(&KeyStore::head_path(keys.dir()))?;
         if !head.notes().is_empty() && !keys.dir().join("vault.slots").exists() {
             let what = "the vault is missing: without it no payload recorded so far can be read";
             return Err(CollectorError::Refused(what.to_owned()));
@@ -143,6 +143,14 @@ impl Collector {
         let pricing = Pricing::new(config.prices.clone(), cost_outcomes.clone());
         let tiles = Arc::new(Tiles::new(&config.data));
         claim::hold_all(&config.claims, &recovered.state, &tiles, &store.view())?;
+        if !recovered.beyond_head.is_empty() {
+            tracing::warn!(
+                "the key directory is older than the records: payloads recorded since that copy was made cannot be read, and keys \
+                 destroyed since may be in it again; put the newest copy in place"
+            );
+            // What is published never becomes less, nor does the mark that it leaves.
+            head.swap(&log_id, &recovered.beyond_head)?;
+        }
         let sequencer =
             Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing, tiles.clone())?;
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
@@ -504,6 +512,7 @@ fn recover(
 ) -> Result<Recovered, CollectorError> {
     let public = KeyStore::key_histories(keys.dir())?;
     let mut state = State::default();
+    let mut beyond_head = BTreeMap::new();
     for (tenant, note) in head.notes() {
         let keys = public.iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys).ok_or_else(|| {
             CollectorError::Refused(format!("the head names ledger {tenant}, but its key is missing"))
@@ -514,9 +523,12 @@ fn recover(
         let refused = |misfit: Misfit| CollectorError::Refused(misfit.0);
         state.await_signed(tenant, checkpoint.size(), checkpoint.root()).map_err(refused)?;
         // An older copy of the keys may have been put in place: the head is then older than what is published.
-        let published = dir.published(tenant).and_then(|note| keys.open(&note).ok());
-        if let Some(checkpoint) = published {
-            state.await_signed(tenant, checkpoint.size(), checkpoint.root()).map_err(refused)?;
+        let Some(published) = dir.published(tenant) else { continue };
+        if let Ok(signed) = keys.open(&published) {
+            state.await_signed(tenant, signed.size(), signed.root()).map_err(refused)?;
+            if signed.size() > checkpoint.size() {
+                beyond_head.insert(tenant.clone(), String::from_utf8_lossy(&published).into_owned());
+            }
         }
     }
     let wal_path = dir.wal();
@@ -605,7 +617,7 @@ fn recover(
     let older = store.view();
     let older = older.all_segments().filter(|segment| segment.manifest().wal.to < first_file);
     entered.extend(older.map(|segment| segment.manifest().segment.clone()));
-    Ok(Recovered { wal, state, entered, store, rotated })
+    Ok(Recovered { wal, state, entered, store, rotated, beyond_head })
 }
 
 /// Segments that end where a file of the log begins have come to what that says, which was signed.

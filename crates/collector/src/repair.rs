@@ -7,6 +7,7 @@ use crate::CollectorError;
 use crate::data_dir::DataDir;
 use crate::seal::segments_dir;
 use crate::store::Store;
+use crate::store::filters::filters_dir;
 use crate::store::local::LocalStorage;
 use crate::store::segment::Segment;
 use indelible_os::durable::{self, MODE_SHARED};
@@ -30,6 +31,11 @@ pub fn indexes(data: &Path) -> Result<Vec<(PathBuf, Outcome)>, CollectorError> {
     let _held = DataDir::open(data)?;
     let root = segments_dir(data);
     let store = Store::open(Arc::new(LocalStorage::existing(&root)))?;
+    // They are made of indexes, and made again.
+    let filters = filters_dir(data);
+    if filters.is_dir() {
+        durable::remove_dir(&filters).map_err(CollectorError::io(&filters))?;
+    }
     let mut outcomes = Vec::new();
     for segment in store.view().all_segments() {
         let path = root.join(segment.path()).join(IDS);

@@ -20,8 +20,8 @@ mod plan;
 use crate::CollectorError;
 use crate::data_dir::DataDir;
 use crate::sequencer::Command;
+use crate::store::Store;
 use crate::store::filters::Filters;
-use crate::store::{Store, View};
 use indelible_os::{clock, durable};
 use indelible_vault::{KeyStore, Vault};
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ impl Sealer {
             false => due.before,
         };
         self.faults.point("before reading")?;
-        let count = self.make(&self.store.view(), before)?;
+        let count = self.make(before)?;
         self.faults.point("before the manifests are entered")?;
         // Those that a crash left without their entry are entered now, too.
         let segments = self.store.view().all_segments().cloned().collect();
@@ -156,26 +156,35 @@ impl Sealer {
     }
 
     /// Makes the segments of all entries in files before `before` that stand in none.
-    fn make(&self, view: &Arc<View>, before: u64) -> Result<usize, CollectorError> {
+    fn make(&self, before: u64) -> Result<usize, CollectorError> {
         let origins: BTreeMap<String, String> = {
             let vault = crate::sequencer::lock(&self.vault);
             let keys = KeyStore::verifier_keys(vault.keys().dir())?;
             keys.into_iter().map(|(tenant, key)| (tenant, key.name().to_owned())).collect()
         };
-        let planned = plan::segments(view, before)?;
-        for planned in &planned {
-            let origin = origins.get(&planned.tenant).map_or("", String::as_str);
-            let view_now = self.store.view();
-            let last = view_now.segments(&planned.tenant).last();
-            let outcome = build::segment(self, view, planned, origin, last.map(|last| last.manifest()));
-            if outcome.is_err() {
-                // What was begun takes room that may be what was missing. A crash leaves it to the next start.
-                let _ = durable::remove_dir(&self.staging());
+        let mut count = 0;
+        loop {
+            let planned = plan::segments(&self.store.view(), before)?;
+            if planned.is_empty() {
+                return Ok(count);
             }
-            self.store.add_segment(self.store.open_segment(&outcome?)?);
-            self.faults.point("after a segment")?;
+            for planned in &planned {
+                self.make_one(planned, origins.get(&planned.tenant).map_or("", String::as_str))?;
+                count += 1;
+            }
         }
-        Ok(planned.len())
+    }
+
+    fn make_one(&self, planned: &plan::Planned, origin: &str) -> Result<(), CollectorError> {
+        let view = self.store.view();
+        let last = view.segments(&planned.tenant).last();
+        let outcome = build::segment(self, &view, planned, origin, last.map(|last| last.manifest()));
+        if outcome.is_err() {
+            // What was begun takes room that may be what was missing. A crash leaves it to the next start.
+            let _ = durable::remove_dir(&self.staging());
+        }
+        self.store.add_segment(self.store.open_segment(&outcome?)?);
+        self.faults.point("after a segment")
     }
 
     /// Long work ends when the collector does.

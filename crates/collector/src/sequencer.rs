@@ -154,6 +154,8 @@ pub struct Recovered {
     pub store: Arc<Store>,
     /// The last change of keys of each ledger that the log has.
     pub rotated: BTreeMap<String, Rotation>,
+    /// What is published beyond the head, and was found in the records: the head is an older copy.
+    pub beyond_head: BTreeMap<String, String>,
 }
 
 /// What a group owes its callers once it is durable.
@@ -176,7 +178,7 @@ impl Sequencer {
         pricing: Pricing,
         tiles: Arc<Tiles>,
     ) -> Result<Self, CollectorError> {
-        let Recovered { wal, state, entered, store, rotated } = recovered;
+        let Recovered { wal, state, entered, store, rotated, .. } = recovered;
         let faults = config.faults.clone();
         let (tokens, spool_key) = {
             let vault = lock(&vault);

@@ -35,8 +35,10 @@ use std::sync::Arc;
 /// What to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The old data directory. It may be gone.
+    /// The old data directory.
     pub data: PathBuf,
+    /// Whether nothing is left of it.
+    pub data_lost: bool,
     /// The old key directory.
     pub keys: PathBuf,
     /// The new data directory, which is not there yet.
@@ -166,6 +168,9 @@ pub enum SuccessorError {
     /// There is no checkpoint of some ledgers.
     #[error("nothing is known of the ledgers of {}", .0.join(", "))]
     Unknown(Vec<String>),
+    /// There are records of some ledgers, and no key that says which ledgers they are.
+    #[error("the key directory has no key of the ledgers of {}, of which there are records", .0.join(", "))]
+    Keyless(Vec<String>),
     /// Something is known of a ledger that was said to be unknown, or there is no such ledger.
     #[error("{0}")]
     NotUnknown(String),
@@ -190,6 +195,11 @@ impl From<VaultError> for SuccessorError {
 
 /// Makes a successor. No server may run on the old directory.
 pub fn make(plan: &Plan) -> Result<Made, SuccessorError> {
+    // A name that was mistyped must not make a successor of ledgers that are alive.
+    if plan.data.is_dir() == plan.data_lost {
+        let what = if plan.data_lost { "it is there" } else { "there is no such directory" };
+        return Err(SuccessorError::Target { path: plan.data.clone(), what: what.to_owned() });
+    }
     let _held = hold(&plan.data)?;
     let _spool = hold(&plan.data.join("spool"))?;
     let stage = Stage::new(plan)?;
@@ -330,6 +340,7 @@ fn check_unknown(known: &Known, said: &[String]) -> Result<(), SuccessorError> {
                     place.path().display()
                 )));
             }
+            None if known.keyless.contains(tenant) => {}
             None => {
                 return Err(SuccessorError::NotUnknown(format!("there is no ledger of tenant {tenant:?}")));
             }
@@ -338,7 +349,12 @@ fn check_unknown(known: &Known, said: &[String]) -> Result<(), SuccessorError> {
     let unknown = known.ledgers.iter().filter(|(_, ledger)| ledger.newest.is_none());
     let unsaid: Vec<_> =
         unknown.map(|(tenant, _)| tenant).filter(|tenant| !said.contains(tenant)).cloned().collect();
-    if unsaid.is_empty() { Ok(()) } else { Err(SuccessorError::Unknown(unsaid)) }
+    let keyless: Vec<_> = known.keyless.iter().filter(|tenant| !said.contains(tenant)).cloned().collect();
+    match (unsaid.is_empty(), keyless.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(SuccessorError::Keyless(keyless)),
+        (false, _) => Err(SuccessorError::Unknown(unsaid)),
+    }
 }
 
 /// The old key of a ledger, or why it does not sign.

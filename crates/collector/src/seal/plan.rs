@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Most entries of a segment: what is known of each while it is made is in memory.
-const SEGMENT_MAX_ROWS: usize = 1 << 20;
+const SEGMENT_MAX_ROWS: usize = 1 << 18;
 
 /// What is due.
 pub(super) struct Due {
@@ -91,7 +91,8 @@ impl PayloadOwner {
     }
 }
 
-/// The segments that the entries of the files before `before` make.
+/// The next segments that the entries of the files before `before` make: those that are known to be whole as soon as there is one, so
+/// that what waits to be sealed is not in memory all at once. None: all stand in segments.
 pub(super) fn segments(view: &View, before: u64) -> Result<Vec<Planned>, CollectorError> {
     let mut open: BTreeMap<String, Planned> = BTreeMap::new();
     let mut planned = Vec::new();
@@ -114,6 +115,9 @@ pub(super) fn segments(view: &View, before: u64) -> Result<Vec<Planned>, Collect
                     let row = row_of(&entry, event_id, at, refs, part);
                     let day = entry.timestamp.parse::<Utc>().map_or(0, Utc::day);
                     put(&mut open, &mut planned, tenant, day, row);
+                    if !planned.is_empty() {
+                        return Ok(planned);
+                    }
                 }
             }
             offset = reader.offset();

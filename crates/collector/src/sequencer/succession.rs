@@ -80,6 +80,7 @@ impl Sequencer {
         );
         let mut detail = serde_json::Map::new();
         detail.insert("cause".to_owned(), gap.cause.into());
+        detail.insert("count".to_owned(), (gap.last - gap.first).saturating_add(1).into());
         detail.insert("first".to_owned(), gap.first.into());
         detail.insert("last".to_owned(), gap.last.into());
         detail.insert("predecessor".to_owned(), gap.predecessor.as_str().into());

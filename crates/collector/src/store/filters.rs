@@ -8,9 +8,9 @@
 //! one whose filter cannot be read.
 
 use super::View;
+use super::local::PathFile;
 use super::segment::{Day, Segment};
 use indelible_ledger::Hash;
-use indelible_segment::LocalFile;
 use indelible_segment::filter::{self, Filter, SEGMENTS_MAX};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufWriter, Write as _};
@@ -22,6 +22,8 @@ pub const SEGMENTS_MIN: usize = 8;
 /// Most ids of a filter, about: 16 bits each are in memory while it is made. An entry has at most eight.
 const IDS_MAX: u64 = 1 << 24;
 const IDS_PER_ENTRY: u64 = 8;
+/// However few ids a segment has, its bits are this share of those of the largest beside it.
+const SMALLEST_SHARE: u64 = 16;
 
 /// The filters of a data directory.
 #[derive(Default)]
@@ -30,12 +32,14 @@ pub struct Filters {
     dir: Option<PathBuf>,
     /// By ledger and date, those of one day. `None`: there are none that can be read.
     days: Mutex<HashMap<Day, Option<Arc<Vec<Filter>>>>>,
+    /// Days whose filters could not be made: not tried again by this process.
+    failed: Mutex<HashSet<Day>>,
 }
 
 impl Filters {
     /// The filters of a data directory.
     pub fn new(data: &Path) -> Self {
-        Self { dir: Some(data.join("cache").join("filters")), days: Mutex::default() }
+        Self { dir: Some(filters_dir(data)), ..Self::default() }
     }
 
     /// Those of these segments of one ledger that may have one of the ids, by their hashes, in the same order.
@@ -66,7 +70,8 @@ impl Filters {
         let mut days: BTreeMap<&Day, Vec<&Arc<Segment>>> = BTreeMap::new();
         view.all_segments().for_each(|segment| days.entry(segment.day()).or_default().push(segment));
         for (day, segments) in days {
-            if segments.len() < SEGMENTS_MIN || day.date.as_str() >= today {
+            let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains(day);
+            if segments.len() < SEGMENTS_MIN || day.date.as_str() >= today || failed() {
                 continue;
             }
             let known = self
@@ -75,8 +80,11 @@ impl Filters {
             let complete =
                 |known: HashSet<Hash>| segments.iter().all(|segment| known.contains(&segment.hash()));
             if !known.is_some_and(complete) {
-                self.make(&dir.join(&day.tenant), day, &segments)?;
-                return Ok(true);
+                let made = self.make(&dir.join(&day.tenant), day, &segments);
+                if made.is_err() {
+                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(day.clone());
+                }
+                return made.map(|()| true);
             }
         }
         Ok(false)
@@ -119,7 +127,7 @@ impl Filters {
         let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.tenant)) else { return Ok(None) };
         let mut filters = Vec::new();
         loop {
-            match LocalFile::open(&path(&dir, &day.date, filters.len())) {
+            match PathFile::new(path(&dir, &day.date, filters.len())) {
                 Ok(file) => filters.push(Filter::open(Arc::new(file))?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
@@ -145,6 +153,11 @@ impl Filters {
     }
 }
 
+/// Where the filters of a data directory lie.
+pub fn filters_dir(data: &Path) -> PathBuf {
+    data.join("cache").join("filters")
+}
+
 fn path(dir: &Path, date: &str, number: usize) -> PathBuf {
     dir.join(format!("{date}.{number}"))
 }
@@ -153,10 +166,12 @@ fn path(dir: &Path, date: &str, number: usize) -> PathBuf {
 fn runs<'s, 'a>(mut segments: &'s [&'a Arc<Segment>]) -> Vec<&'s [&'a Arc<Segment>]> {
     let mut runs = Vec::new();
     while !segments.is_empty() {
-        let mut ids = 0;
-        let fits = segments.iter().take(SEGMENTS_MAX).take_while(|segment| {
-            ids += segment.manifest().count * IDS_PER_ENTRY;
-            ids <= IDS_MAX
+        let (mut sum, mut most) = (0, 0);
+        let fits = segments.iter().take(SEGMENTS_MAX).zip(1..).take_while(|(segment, number)| {
+            let ids = segment.manifest().count * IDS_PER_ENTRY;
+            (sum, most) = (sum + ids, ids.max(most));
+            // The smallest has room for as many ids in each block as there are in 64 bits.
+            sum.max(number * most / SMALLEST_SHARE) <= IDS_MAX
         });
         // One that is larger than all of it has one of its own.
         let (run, rest) = segments.split_at(fits.count().max(1));

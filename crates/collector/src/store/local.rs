@@ -53,9 +53,7 @@ impl Storage for LocalStorage {
     }
 
     fn open(&self, segment: &str, file: &str) -> io::Result<Arc<dyn ReadAt>> {
-        let path = self.root.join(segment).join(file);
-        let size = std::fs::metadata(&path)?.len();
-        Ok(Arc::new(PathFile { path, size }))
+        Ok(Arc::new(PathFile::new(self.root.join(segment).join(file))?))
     }
 
     fn publish(&self, staged: &Path, segment: &str) -> io::Result<()> {
@@ -65,9 +63,16 @@ impl Storage for LocalStorage {
 }
 
 /// A file that is opened for each read: a store has more files than a process may have open.
-struct PathFile {
+pub(super) struct PathFile {
     path: PathBuf,
     size: u64,
+}
+
+impl PathFile {
+    pub(super) fn new(path: PathBuf) -> io::Result<Self> {
+        let size = std::fs::metadata(&path)?.len();
+        Ok(Self { path, size })
+    }
 }
 
 impl ReadAt for PathFile {

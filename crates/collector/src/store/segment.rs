@@ -199,7 +199,7 @@ impl Segment {
 
     /// Hands the hashes of all ids of its entries to `visit`, some more than once.
     pub fn visit_ids(&self, visit: &mut dyn FnMut(u64)) -> io::Result<()> {
-        Ids::open(self.storage.open(&self.path, IDS)?)?.visit_hashes(visit)
+        Ids::open(self.file(IDS)?)?.visit_hashes(visit)
     }
 
     /// Rows whose entry has one of these ids, by their hashes, in order; some may only have the same hash. When the

@@ -2,6 +2,7 @@
 //! taken in. Reads files alone; what cannot be read or is not signed counts as nothing, and is said.
 
 use super::{CollectorError, Place, SuccessorError};
+use crate::data_dir::is_tenant_id;
 use crate::head::Head;
 use indelible_ledger::note::NOTE_MAX_BYTES;
 use indelible_ledger::{Checkpoint, KeyHistory, Note};
@@ -11,7 +12,7 @@ use indelible_spool::wal::Record;
 use indelible_spool::{LogError, Role};
 use indelible_vault::KeyStore;
 use indelible_verify::directory::OPERATIONS;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 use uuid::Uuid;
@@ -25,6 +26,8 @@ pub(super) struct Known {
     /// The last frame of each incarnation in the log.
     pub(super) sources: BTreeMap<Uuid, u64>,
     pub(super) remarks: Vec<String>,
+    /// Tenants that have records, and no key here that says which ledger they are of.
+    pub(super) keyless: BTreeSet<String>,
 }
 
 pub(super) struct Ledger {
@@ -40,15 +43,17 @@ impl Known {
         let histories = KeyStore::key_histories(keys)?;
         let ledgers =
             histories.into_iter().map(|(tenant, keys)| (tenant, Ledger { keys, newest: None, forked: None }));
-        let mut this = Self { ledgers: ledgers.collect(), sources: BTreeMap::new(), remarks: Vec::new() };
+        let mut this = Self {
+            ledgers: ledgers.collect(),
+            sources: BTreeMap::new(),
+            remarks: Vec::new(),
+            keyless: BTreeSet::new(),
+        };
         if !this.ledgers.contains_key(OPERATIONS) {
             return Err(SuccessorError::Target {
                 path: keys.to_owned(),
                 what: "there are no keys of a collector's ledgers".to_owned(),
             });
-        }
-        if !data.is_dir() {
-            this.remark(data, &"there is no such directory: nothing of its records is known");
         }
         this.read_head(&KeyStore::head_path(keys));
         let tenants: Vec<String> = this.ledgers.keys().cloned().collect();
@@ -63,6 +68,13 @@ impl Known {
             }
         }
         this.read_log(&data.join("wal"))?;
+        for (dir, prefix) in [(data.join("ledgers"), ""), (crate::seal::segments_dir(data), "tenant=")] {
+            let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+            let tenants: Vec<String> =
+                names.filter_map(|name| name.strip_prefix(prefix).map(str::to_owned)).collect();
+            tenants.iter().filter(|tenant| is_tenant_id(tenant)).for_each(|tenant| this.has_records(tenant));
+        }
         // A key that has signed nothing has nobody to follow: its ledger begins with the first record for it.
         this.ledgers.retain(|tenant, ledger| ledger.newest.is_some() || !store.is_unused(tenant));
         Ok(this)
@@ -74,7 +86,7 @@ impl Known {
                 for (tenant, note) in head.notes() {
                     match self.ledgers.contains_key(tenant) {
                         true => self.found(tenant, note.as_bytes(), path),
-                        false => self.remark(path, &format!("names ledger {tenant}, whose key is missing")),
+                        false => self.has_records(tenant),
                     }
                 }
             }
@@ -115,6 +127,9 @@ impl Known {
                     }
                 }
                 record => {
+                    if let Record::Entry { tenant, .. } = record {
+                        self.has_records(tenant);
+                    }
                     if let Some(origin) = record.origin() {
                         self.reached(origin.incarnation, origin.seq);
                     }
@@ -125,6 +140,12 @@ impl Known {
             self.found(&tenant, &note, at);
         }
         Ok(())
+    }
+
+    fn has_records(&mut self, tenant: &str) {
+        if !self.ledgers.contains_key(tenant) && !self.keyless.contains(tenant) {
+            self.keyless.insert(tenant.to_owned());
+        }
     }
 
     fn reached(&mut self, incarnation: Uuid, seq: u64) {
