@@ -20,11 +20,13 @@ mod beyond;
 mod claims;
 mod elsewhere;
 mod journal;
+mod predecessor;
 mod segments;
 
 pub use beyond::Beyond;
 pub use elsewhere::{CachedManifest, Elsewhere, manifests_dir};
 pub use journal::Journal;
+pub use predecessor::Predecessor;
 
 use crate::Verdict;
 use crate::ledger::LedgerCheck;
@@ -114,42 +116,6 @@ pub struct Report {
     pub identity_checked: bool,
     /// Segments that an earlier run has read, by its journal, and this one has not.
     pub resumed: u64,
-}
-
-/// A ledger that others go on from, as whoever checks those knows it.
-#[derive(Clone, Debug)]
-pub struct Predecessor {
-    /// Its public keys.
-    pub keys: KeyHistory,
-    /// Checkpoints that are known of it, and where from.
-    pub notes: Vec<(PathBuf, Vec<u8>)>,
-}
-
-impl Report {
-    /// Holds what ledgers say of this predecessor against what is known of it. `false`: no ledger goes on from it.
-    pub fn hold_against(&mut self, predecessor: &Predecessor) -> bool {
-        let mut named = false;
-        for ledger in &mut self.ledgers {
-            let Some(succeeded) = &mut ledger.succeeded else { continue };
-            if succeeded.statement.origin != predecessor.keys.origin() {
-                continue;
-            }
-            named = true;
-            let genesis = PathBuf::from("genesis");
-            let signature = succeeded.check_signature(&predecessor.keys).map_err(|what| (genesis, what));
-            let known = predecessor.notes.iter().map(|(path, note)| {
-                succeeded.check_known(&predecessor.keys, note).map_err(|what| (path.clone(), what))
-            });
-            for (file, what) in std::iter::once(signature).chain(known).filter_map(Result::err) {
-                let ledger = Some(ledger.tenant.clone());
-                let verdict = Verdict::Broken;
-                self.findings.push(Finding { verdict, ledger, seq: Some(0), file, offset: None, what });
-            }
-        }
-        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
-        self.verdict = self.findings.first().map_or(Verdict::Holds, |finding| finding.verdict);
-        named
-    }
 }
 
 /// Checks the directory. `progress` is told bytes done and bytes in all.
