@@ -55,6 +55,7 @@ pub mod witnessed;
 mod collector;
 mod error;
 mod predecessors;
+mod recover;
 mod tiers;
 #[cfg(feature = "s3")]
 mod upload;
