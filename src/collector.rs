@@ -59,6 +59,7 @@ pub(crate) fn run(common: &Common, arguments: &Serve) -> Outcome {
             after: Duration::from_secs(section.seal_after_s),
             min_bytes: section.seal_min_bytes,
             max_bytes: section.seal_max_bytes,
+            ..Sealing::default()
         },
         seals_by_itself: true,
         bucket,
@@ -178,16 +179,6 @@ impl Running {
     }
 }
 
-/// The same, of those parties that the configuration names, if there is one.
-pub(crate) async fn configured_claims(common: &Common, keys: &Path) -> Result<Vec<Claim>, Failure> {
-    if common.config.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
-        return Ok(Vec::new());
-    }
-    let Some(section) = config::load(common)?.file.collector else { return Ok(Vec::new()) };
-    let (witnesses, anchors) = (witnesses::configured(&section)?, anchors::configured(&section)?);
-    claims(keys, witnesses.as_ref(), anchors.as_deref()).await
-}
-
 /// What parties outside can show of the ledgers before they are opened.
 async fn claims(
     keys: &Path,
@@ -207,6 +198,16 @@ async fn claims(
         claims.extend(anchors.claims(&ledgers).await);
     }
     Ok(claims)
+}
+
+/// The same, of those parties that the configuration names, if there is one.
+pub(crate) async fn configured_claims(common: &Common, keys: &Path) -> Result<Vec<Claim>, Failure> {
+    if common.config.is_none() && !Path::new(config::DEFAULT_PATH).exists() {
+        return Ok(Vec::new());
+    }
+    let Some(section) = config::load(common)?.file.collector else { return Ok(Vec::new()) };
+    let (witnesses, anchors) = (witnesses::configured(&section)?, anchors::configured(&section)?);
+    claims(keys, witnesses.as_ref(), anchors.as_deref()).await
 }
 
 /// The runtime of a server.

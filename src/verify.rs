@@ -74,12 +74,25 @@ fn predecessors(arguments: &Verify) -> Result<Vec<(PathBuf, Vec<Predecessor>)>, 
             return Err(Failure::new(format!("there are no ledger keys in {}", default_keys(dir).display()))
                 .hint("--predecessor names a data directory, its key directory beside it"));
         }
-        let published = |(tenant, keys): (String, KeyHistory)| {
+        let tenants = std::fs::read_dir(dir.join("ledgers")).into_iter().flatten().flatten();
+        for tenant in tenants.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+            if !keys.iter().any(|(known, _)| *known == tenant) {
+                let keys = default_keys(dir);
+                return Err(Failure::new(format!("{} has no key of ledger {tenant}", keys.display()))
+                    .hint("without its key it cannot be told whether it is gone on from"));
+            }
+        }
+        let mut ledgers = Vec::new();
+        for (tenant, keys) in keys {
             let path = dir.join("ledgers").join(tenant).join("checkpoint");
-            let notes = std::fs::read(&path).map(|note| (path, note)).into_iter().collect();
-            Predecessor { keys, notes }
-        };
-        Ok((dir.clone(), keys.into_iter().map(published).collect()))
+            let notes = match std::fs::read(&path) {
+                Ok(note) => vec![(path, note)],
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(Failure::new(format!("{}: {error}", path.display()))),
+            };
+            ledgers.push(Predecessor { keys, notes });
+        }
+        Ok((dir.clone(), ledgers))
     };
     arguments.predecessor.iter().map(of_directory).collect()
 }
@@ -112,16 +125,14 @@ fn hold_against(
     predecessors: Vec<(PathBuf, Vec<Predecessor>)>,
     checkpoints: Checkpoints,
 ) -> Result<(), Failure> {
-    for (dir, ledgers) in predecessors {
-        let mut named = false;
-        for mut ledger in ledgers {
+    for (dir, mut ledgers) in predecessors {
+        for ledger in &mut ledgers {
             let theirs = checkpoints
                 .iter()
                 .filter(|(_, note)| origin_of(note).as_deref() == Some(ledger.keys.origin()));
             ledger.notes.extend(theirs.cloned());
-            named |= report.hold_against(&ledger);
         }
-        if !named {
+        if !report.hold_against_all(&ledgers) {
             return Err(Failure::new(format!("no ledger here goes on from one of {}", dir.display()))
                 .hint("without --predecessor, verify names the ledger that each goes on from"));
         }

@@ -133,6 +133,17 @@ fn a_key_that_is_gone_without_an_erasure_fails_the_drill() {
     assert_eq!((&report["failed"], &report["payload"]), (&"commitments".into(), &"unreadable".into()));
 }
 
+/// The exact bytes of a ledger's entries.
+fn raw_entries(site: &Site, tenant: &str) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    indelible_collector::entries::visit(&site.data, tenant, |bytes| {
+        entries.push(bytes.to_vec());
+        true
+    })
+    .unwrap();
+    entries
+}
+
 /// Nothing erases yet: a history is made in which somebody was erased, as if the keys had been destroyed.
 #[test]
 fn what_was_erased_is_said_to_be_and_does_not_fail_the_drill() {
@@ -142,12 +153,7 @@ fn what_was_erased_is_said_to_be_and_does_not_fail_the_drill() {
     let erased = Site::new();
     let mut forge = Forge::begin(&original, erased.dir.path(), Keys::Real).unwrap();
     for tenant in ["default", "operations"] {
-        let mut entries: Vec<Vec<u8>> = Vec::new();
-        indelible_collector::entries::visit(&site.data, tenant, |bytes| {
-            entries.push(bytes.to_vec());
-            true
-        })
-        .unwrap();
+        let entries = raw_entries(&site, tenant);
         let parsed: Vec<Entry> = entries.iter().map(|bytes| Entry::parse(bytes).unwrap()).collect();
         let subjects: BTreeSet<String> =
             parsed.iter().filter_map(|entry| entry.subject_ref.clone()).collect();
@@ -187,12 +193,7 @@ fn by_default_it_is_the_month_before_this_one() {
     let month = format!("{}-01", this_month()).parse::<indelible_os::clock::Utc>().unwrap();
     let before = drill::Month::of(month).previous().to_string();
     for tenant in ["default", "operations"] {
-        let mut entries: Vec<Vec<u8>> = Vec::new();
-        indelible_collector::entries::visit(&site.data, tenant, |bytes| {
-            entries.push(bytes.to_vec());
-            true
-        })
-        .unwrap();
+        let entries = raw_entries(&site, tenant);
         forge.moved(tenant);
         for (at, bytes) in entries.iter().enumerate() {
             let mut entry = Entry::parse(bytes).unwrap();

@@ -77,6 +77,36 @@ fn what_was_sealed_is_found_and_shown_as_before() {
     assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
 }
 
+/// What waits is not planned all at once: a full segment is made before the next one is looked for.
+#[test]
+fn what_is_more_than_a_segment_takes_becomes_several() {
+    let site = Site::new();
+    let ids = traffic(&site, 20);
+    let mut config = Config::new(&site.data);
+    config.sealing.max_rows = 6;
+    let collector = Collector::start(config).unwrap();
+    let made =
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(collector.seal()).unwrap();
+    let entries = site.data.join("segments/tenant=default");
+    collector.stop().unwrap();
+    let segments = files_below(&entries).into_iter().filter(|path| path.ends_with("segment.json"));
+    let counts: Vec<u64> = segments
+        .map(|path| {
+            serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap()["count"].as_u64().unwrap()
+        })
+        .collect();
+    // Twenty-one entries, and what the operations ledger has.
+    assert_eq!(counts.iter().sum::<u64>(), 21);
+    assert!(counts.len() == 4 && counts.iter().all(|count| *count <= 6) && made > 4, "{counts:?}, {made}");
+    assert_eq!(
+        std::fs::read_dir(site.data.join("wal")).unwrap().count(),
+        1,
+        "what was sealed has left the log"
+    );
+    shown(&site, &ids[13]);
+    assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
+}
+
 pub(crate) fn without_level(list: &Value) -> Value {
     let mut list = list.clone();
     for record in list["records"].as_array_mut().unwrap() {

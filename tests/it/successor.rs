@@ -299,10 +299,12 @@ fn a_successor_of_a_successor_knows_who_acknowledged_what() {
 /// A request that is under way while the ledger changes: its beginning is with the predecessor, its end is stated.
 #[test]
 fn a_request_begun_before_is_stated_to_have_ended() {
-    let model = RawServer::start(|stream| {
+    let (answer, gate) = std::sync::mpsc::sync_channel::<()>(1);
+    let gate = std::sync::Mutex::new(gate);
+    let model = RawServer::start(move |stream| {
         use std::io::Write as _;
-        std::thread::sleep(std::time::Duration::from_secs(4));
-        // The gateway waits for it.
+        // A test that is over lets go.
+        let _ = gate.lock().unwrap().recv();
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
     });
     let mut machines = TwoMachines::new(&model.url);
@@ -320,6 +322,7 @@ fn a_request_begun_before_is_stated_to_have_ended() {
     let made = successor(&machines.site, &next, &[]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     move_to(&mut machines, "next");
+    answer.send(()).unwrap();
     let event_id = asked.join().unwrap();
     let mut collector = machines.start_collector();
     gateway.wait_shipped();
@@ -456,6 +459,10 @@ fn where_nothing_is_left_that_must_be_said() {
 fn a_ledger_whose_key_is_gone_is_not_passed_over() {
     let site = recorded();
     let to = site.dir.path().join("next");
+    let public = site.keys.join("ledgers/default.vkey");
+    let vkey = std::fs::read(&public).unwrap();
+    let published = site.dir.path().join("published");
+    copy_dir(&site.data.join("ledgers"), &published);
     for name in ["default.seed", "default.vkey"] {
         std::fs::remove_file(site.keys.join("ledgers").join(name)).unwrap();
     }
@@ -479,6 +486,44 @@ fn a_ledger_whose_key_is_gone_is_not_passed_over() {
     assert!(text(&made.stderr).contains("are known to have been signed"), "{}", text(&made.stderr));
     let made = successor(&site, &to, &["--unknown", "default"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
+
+    // Who holds it against the old directory is told.
+    copy_dir(&published, &site.data.join("ledgers"));
+    let new = Site { dir: tempfile::tempdir().unwrap(), data: to, keys: site.dir.path().join("next.keys") };
+    let old = site.data.display().to_string();
+    let output = new.run(&["verify", "--predecessor", &old]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("no key of ledger default"), "{}", text(&output.stderr));
+    std::fs::write(&public, vkey).unwrap();
+    let (code, report) = verify(&new, &["--predecessor", &old]);
+    assert_eq!(code, 1, "{report:#}");
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report:#}");
+    assert!(
+        text(report["findings"][0]["what"].as_str().unwrap().as_bytes()).contains("no ledger here goes on")
+    );
+}
+
+/// Where it is made, something may be already that is not of it.
+#[test]
+fn nothing_of_others_is_removed() {
+    let site = recorded();
+    let to = site.dir.path().join("next");
+    for name in [".next.successor", ".next.keys.successor"] {
+        let own = site.dir.path().join(name).join("thesis.txt");
+        std::fs::create_dir(own.parent().unwrap()).unwrap();
+        std::fs::write(&own, "mine").unwrap();
+        let made = successor(&site, &to, &[]);
+        assert_eq!(made.status.code(), Some(2), "{}", text(&made.stderr));
+        assert!(text(&made.stderr).contains("thesis.txt"), "{}", text(&made.stderr));
+        assert_eq!(std::fs::read(&own).unwrap(), b"mine");
+        std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
+    }
+    let within = site.dir.path().join("p");
+    let (data, keys) = (within.join("data"), within.display().to_string());
+    let made = successor(&site, &data, &["--to-keys", &keys]);
+    assert_eq!(made.status.code(), Some(2), "{}", text(&made.stderr));
+    assert!(text(&made.stderr).contains("within each other"), "{}", text(&made.stderr));
+    assert!(!within.exists(), "no secret is left there");
 }
 
 /// Gateway and collector in one process: what the gateway had not shipped goes along.

@@ -113,6 +113,18 @@ impl Witnessed {
     }
 }
 
+/// Three entries, all cosigned, and a backup of that. Collector and gateway are stopped, the witness runs.
+fn backed_up(to: &str) -> (Witnessed, Process) {
+    let all = Witnessed::new();
+    let witness = all.start_witness();
+    let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
+    all.ask(&gateway, 2);
+    all.wait_for("checkpoint.witnessed", 3);
+    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
+    all.back_up(to);
+    (all, witness)
+}
+
 #[test]
 fn a_quorum_cosigns_what_was_signed_and_an_auditor_sees_when() {
     let all = Witnessed::new();
@@ -215,13 +227,7 @@ fn a_witness_that_is_away_stops_nothing_and_catches_up() {
 
 #[test]
 fn an_old_backup_of_records_and_keys_is_refused_by_what_a_witness_shows() {
-    let all = Witnessed::new();
-    let _witness = all.start_witness();
-    let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
-    all.ask(&gateway, 2);
-    all.wait_for("checkpoint.witnessed", 3);
-    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
-    all.back_up("old");
+    let (all, _witness) = backed_up("old");
     let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
     all.ask(&gateway, 2);
     all.wait_for("checkpoint.witnessed", 5);
@@ -238,13 +244,7 @@ fn an_old_backup_of_records_and_keys_is_refused_by_what_a_witness_shows() {
 /// Copies of records and keys, each whole: nothing on either machine can tell, the witness does.
 #[test]
 fn of_two_whole_copies_that_run_at_once_a_witness_lets_one_go_on() {
-    let all = Witnessed::new();
-    let _witness = all.start_witness();
-    let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
-    all.ask(&gateway, 2);
-    all.wait_for("checkpoint.witnessed", 3);
-    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
-    all.back_up("copy");
+    let (all, _witness) = backed_up("copy");
     let (data, keys) = (all.path("copy/data"), all.path("copy/keys"));
     let listen = free_address();
     let config = std::fs::read_to_string(&all.machines.config).unwrap();
@@ -281,13 +281,7 @@ fn of_two_whole_copies_that_run_at_once_a_witness_lets_one_go_on() {
 
 #[test]
 fn a_fork_that_was_written_while_the_witness_was_away_stops_when_it_is_back() {
-    let all = Witnessed::new();
-    let mut witness = all.start_witness();
-    let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());
-    all.ask(&gateway, 2);
-    all.wait_for("checkpoint.witnessed", 3);
-    assert_eq!((gateway.stop(), collector.stop()), (0, 0));
-    all.back_up("old");
+    let (all, mut witness) = backed_up("old");
     let spool = all.path("spool");
     copy_dir(&spool, &all.path("old-spool"));
     let (mut collector, mut gateway) = (all.machines.start_collector(), all.machines.start_gateway());

@@ -20,6 +20,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 /// Bytes of a token, in hex twice as many digits.
@@ -118,9 +119,14 @@ impl Tokens {
         token(&self.own, incarnation, seq)
     }
 
+    /// Whether it was this collector that acknowledged this.
+    pub(crate) fn is_own(&self, incarnation: Uuid, told: &Acknowledged) -> bool {
+        is_made_with(&self.own, incarnation, told)
+    }
+
     /// Which predecessor acknowledged this, if one did.
     pub(crate) fn predecessor(&self, incarnation: Uuid, told: &Acknowledged) -> Option<&Before> {
-        let made = |(key, _): &&(hmac::Key, Before)| token(key, incarnation, told.seq) == told.token;
+        let made = |(key, _): &&(hmac::Key, Before)| is_made_with(key, incarnation, told);
         self.before.iter().rev().find(made).map(|(_, before)| before)
     }
 
@@ -128,6 +134,11 @@ impl Tokens {
     pub(crate) fn newest_predecessor(&self) -> Option<&Before> {
         self.before.last().map(|(_, before)| before)
     }
+}
+
+/// Takes as long for a token that is nearly right as for another.
+fn is_made_with(key: &hmac::Key, incarnation: Uuid, told: &Acknowledged) -> bool {
+    token(key, incarnation, told.seq).as_bytes().ct_eq(told.token.as_bytes()).into()
 }
 
 fn token(key: &hmac::Key, incarnation: Uuid, seq: u64) -> String {
@@ -171,6 +182,9 @@ mod tests {
         assert_eq!(named(&third, &by_third), None, "its own is no predecessor's");
         assert_eq!(named(&second, &by_third), None);
         assert_eq!(named(&first, &by_first), None);
+        let own = |dir: &Path, told: &Acknowledged| tokens(dir).is_own(source, told);
+        assert!(own(&first, &by_first) && own(&third, &by_third));
+        assert!(!own(&second, &by_first) && !own(&first, &by_second) && !own(&third, &by_second));
         let other = Acknowledged { seq: 10, ..by_first };
         assert_eq!(named(&third, &other), None);
         assert_eq!(tokens(&second).newest_predecessor().map(|before| before.sources[&source]), Some(3));

@@ -50,11 +50,13 @@ pub struct Sealing {
     pub min_bytes: u64,
     /// Bytes of log that are sealed however young they are.
     pub max_bytes: u64,
+    /// Most entries of a segment: what is known of each while it is made is in memory.
+    pub max_rows: usize,
 }
 
 impl Default for Sealing {
     fn default() -> Self {
-        Self { after: Duration::from_secs(3600), min_bytes: 16 << 20, max_bytes: 1 << 30 }
+        Self { after: Duration::from_secs(3600), min_bytes: 16 << 20, max_bytes: 1 << 30, max_rows: 1 << 18 }
     }
 }
 
@@ -164,7 +166,7 @@ impl Sealer {
         };
         let mut count = 0;
         loop {
-            let planned = plan::segments(&self.store.view(), before)?;
+            let planned = plan::segments(&self.store.view(), before, self.sealing.max_rows)?;
             if planned.is_empty() {
                 return Ok(count);
             }

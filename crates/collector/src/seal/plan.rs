@@ -13,9 +13,6 @@ use indelible_vault::{SubjectRef, seal};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Most entries of a segment: what is known of each while it is made is in memory.
-const SEGMENT_MAX_ROWS: usize = 1 << 18;
-
 /// What is due.
 pub(super) struct Due {
     /// Files before this one are to be sealed…
@@ -93,7 +90,7 @@ impl PayloadOwner {
 
 /// The next segments that the entries of the files before `before` make: those that are known to be whole as soon as there is one, so
 /// that what waits to be sealed is not in memory all at once. None: all stand in segments.
-pub(super) fn segments(view: &View, before: u64) -> Result<Vec<Planned>, CollectorError> {
+pub(super) fn segments(view: &View, before: u64, max_rows: usize) -> Result<Vec<Planned>, CollectorError> {
     let mut open: BTreeMap<String, Planned> = BTreeMap::new();
     let mut planned = Vec::new();
     for file in view.files().iter().filter(|file| file.number() < before) {
@@ -114,7 +111,7 @@ pub(super) fn segments(view: &View, before: u64) -> Result<Vec<Planned>, Collect
                 if entry.seq >= view.sealed(tenant) {
                     let row = row_of(&entry, event_id, at, refs, part);
                     let day = entry.timestamp.parse::<Utc>().map_or(0, Utc::day);
-                    put(&mut open, &mut planned, tenant, day, row);
+                    put(&mut open, &mut planned, max_rows, (tenant, day), row);
                     if !planned.is_empty() {
                         return Ok(planned);
                     }
@@ -131,11 +128,11 @@ pub(super) fn segments(view: &View, before: u64) -> Result<Vec<Planned>, Collect
 fn put(
     open: &mut BTreeMap<String, Planned>,
     planned: &mut Vec<Planned>,
-    tenant: &str,
-    day: i64,
+    max_rows: usize,
+    (tenant, day): (&str, i64),
     row: RowPlan,
 ) {
-    let begun = open.get(tenant).is_some_and(|begun| begun.day == day && begun.rows.len() < SEGMENT_MAX_ROWS);
+    let begun = open.get(tenant).is_some_and(|begun| begun.day == day && begun.rows.len() < max_rows);
     if !begun {
         let next = Planned { tenant: tenant.to_owned(), day, rows: Vec::new() };
         planned.extend(open.insert(tenant.to_owned(), next));

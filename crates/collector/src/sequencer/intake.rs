@@ -18,7 +18,7 @@ impl Sequencer {
         let mark = self.state.source(incarnation).map_or(0, |source| source.mark);
         let mut missing = Vec::new();
         if let Some(told) = acknowledged.filter(|told| told.seq > mark) {
-            if told.token == self.tokens.make(incarnation, told.seq) {
+            if self.tokens.is_own(incarnation, told) {
                 // Only this collector can have made the token: it once had more than it has now.
                 return Err(CollectorError::Refused(format!(
                     "source {} was acknowledged up to {}, but the records here end at {mark}: an old copy was restored",

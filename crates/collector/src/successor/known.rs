@@ -193,6 +193,10 @@ impl Known {
 
 /// Reads a file that should be a note; one byte more than a note may have tells that it is none.
 pub(super) fn read_note(path: &Path) -> std::io::Result<Vec<u8>> {
+    // A pipe would hold up whoever opens it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "not a file"));
+    }
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(NOTE_MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)

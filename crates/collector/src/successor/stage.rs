@@ -7,12 +7,14 @@ use crate::seal::Faults;
 use indelible_os::durable;
 use indelible_vault::KeyStore;
 use indelible_verify::directory::OPERATIONS;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Not copied from an old key directory: made anew.
 const ANEW: [&str; 4] = ["ledgers", "head", "vault.slots", "predecessors"];
+/// What a data directory has that is being made.
+const OF_DATA: [&str; 7] = ["FORMAT", "wal", "ledgers", "segments", "spool", "cache", "run"];
 /// Most directories within each other that are copied.
 const DEPTH_MAX: usize = 8;
 
@@ -34,9 +36,9 @@ impl Stage {
                 return Err(within("lies within the old directories, which stay as they are"));
             }
         }
-        if real(&plan.to_keys).starts_with(real(&plan.to)) {
-            let what =
-                "the key directory lies within the data directory: one copy would hold both".to_owned();
+        let (to, to_keys) = (real(&plan.to), real(&plan.to_keys));
+        if to_keys.starts_with(&to) || to.starts_with(&to_keys) {
+            let what = "data and key directory lie within each other: one copy would hold both".to_owned();
             return Err(SuccessorError::Target { path: plan.to_keys.clone(), what });
         }
         Ok(Self { plan: plan.clone(), data: staged(&plan.to)?, keys: staged(&plan.to_keys)? })
@@ -70,10 +72,18 @@ impl Stage {
     /// Makes the key directory, up to what a collector makes itself, and copies the spool. What an attempt before left
     /// is removed.
     pub(super) fn begin(&self, known: &Known) -> Result<(), SuccessorError> {
-        for path in [&self.data, &self.keys] {
-            if path.exists() {
-                durable::remove_dir(path).map_err(CollectorError::io(path))?;
+        let of_keys: Vec<OsString> =
+            ANEW.iter().map(OsString::from).chain(names_in(&self.plan.keys)?).collect();
+        let of_data: Vec<OsString> = OF_DATA.iter().map(OsString::from).collect();
+        for (path, known) in [(&self.data, of_data), (&self.keys, of_keys)] {
+            if !path.exists() {
+                continue;
             }
+            if let Some(strange) = names_in(path)?.into_iter().find(|name| !known.contains(name)) {
+                let what = format!("is in the way, and has {:?}, which no attempt makes: remove it", strange);
+                return Err(SuccessorError::Target { path: path.clone(), what });
+            }
+            durable::remove_dir(path).map_err(CollectorError::io(path))?;
         }
         let operations = known.ledgers.get(OPERATIONS).map_or("", |ledger| ledger.keys.origin());
         let after = Predecessors::after(&self.plan.keys, operations, known.sources.clone())?;
@@ -94,6 +104,12 @@ impl Stage {
         durable::publish_dir(&self.data, to).map_err(CollectorError::io(to))?;
         Ok(())
     }
+}
+
+fn names_in(path: &Path) -> Result<Vec<OsString>, SuccessorError> {
+    let entries = std::fs::read_dir(path).map_err(CollectorError::io(path))?;
+    let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
+    Ok(names.map_err(CollectorError::io(path))?)
 }
 
 /// The name beside a directory under which it is made.

@@ -15,8 +15,32 @@ pub struct Predecessor {
 }
 
 impl Report {
+    /// Holds what ledgers say against all that is known of the ledgers of a directory before them. `false`: no ledger goes on from
+    /// any of those.
+    pub fn hold_against_all(&mut self, predecessors: &[Predecessor]) -> bool {
+        let (named, left): (Vec<_>, Vec<_>) = predecessors.iter().partition(|one| self.hold_against(one));
+        if named.is_empty() {
+            return false;
+        }
+        // One that has signed something cannot just be left behind.
+        for (file, _) in left.iter().filter_map(|one| one.notes.first()) {
+            let what = "no ledger here goes on from the one that this is of".to_owned();
+            let file = file.clone();
+            self.findings.push(Finding {
+                verdict: Verdict::Broken,
+                ledger: None,
+                seq: None,
+                file,
+                offset: None,
+                what,
+            });
+        }
+        self.judge();
+        true
+    }
+
     /// Holds what ledgers say of this predecessor against what is known of it. `false`: no ledger goes on from it.
-    pub fn hold_against(&mut self, predecessor: &Predecessor) -> bool {
+    fn hold_against(&mut self, predecessor: &Predecessor) -> bool {
         let mut named = false;
         for ledger in &mut self.ledgers {
             let Some(succeeded) = &mut ledger.succeeded else { continue };
@@ -35,8 +59,13 @@ impl Report {
                 self.findings.push(Finding { verdict, ledger, seq: Some(0), file, offset: None, what });
             }
         }
+        self.judge();
+        named
+    }
+
+    /// The worst finding decides.
+    fn judge(&mut self) {
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
         self.verdict = self.findings.first().map_or(Verdict::Holds, |finding| finding.verdict);
-        named
     }
 }
