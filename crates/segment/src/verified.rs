@@ -1,53 +1,98 @@
 //! A file whose bytes are held against their hashes when they are read.
 //!
 //! The first read from a block reads and hashes all of it; later ones trust the machine to give the same bytes
-//! again. So what is served was checked since the file was opened, at a cost that does not grow with use.
+//! again, for as long as the file is the same and was not changed ([`FileState`]). So what is served was checked, at a
+//! cost that does not grow with use. Whoever opens the same file again may go on with what was checked ([`Checks`]).
 
-use crate::ReadAt;
 use crate::manifest::{BLOCK_BYTES, FileFacts};
+use crate::{FileState, ReadAt};
 use bytes::{Bytes, BytesMut};
 use indelible_ledger::Hash;
 use sha2::{Digest, Sha256};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file and what its bytes must be.
 pub struct Verified {
     name: String,
     file: Arc<dyn ReadAt>,
     blocks: Vec<Hash>,
-    /// One bit for each block that was checked.
-    checked: Vec<AtomicU64>,
+    checks: Arc<Checks>,
+}
+
+/// Which blocks of a file were held against their hashes, and what the file was then.
+#[derive(Default)]
+pub struct Checks(Mutex<Checked>);
+
+#[derive(Default)]
+struct Checked {
+    state: Option<FileState>,
+    /// One bit for each block.
+    blocks: Vec<u64>,
+}
+
+impl Checks {
+    /// Whether all of these were checked, and the file is still what it was then.
+    fn cover(&self, blocks: RangeInclusive<usize>, state: Option<FileState>) -> bool {
+        let checked = self.lock();
+        let mut blocks = blocks;
+        checked.state == state
+            && blocks.all(|block| {
+                checked.blocks.get(block / 64).is_some_and(|bits| bits & (1 << (block % 64)) != 0)
+            })
+    }
+
+    /// Notes a block. `state` is what the file was before the block was read.
+    fn add(&self, block: usize, state: Option<FileState>) {
+        let mut checked = self.lock();
+        if checked.state != state {
+            *checked = Checked { state, blocks: Vec::new() };
+        }
+        if checked.blocks.len() <= block / 64 {
+            checked.blocks.resize(block / 64 + 1, 0);
+        }
+        checked.blocks[block / 64] |= 1 << (block % 64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Checked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Verified {
     /// Holds `file` against `facts`. Another length is noticed here, other bytes when they are read.
     pub fn new(name: &str, file: Arc<dyn ReadAt>, facts: &FileFacts) -> io::Result<Self> {
+        Self::knowing(name, file, facts, Arc::default())
+    }
+
+    /// The same, of a file of which parts were checked before.
+    pub fn knowing(
+        name: &str,
+        file: Arc<dyn ReadAt>,
+        facts: &FileFacts,
+        checks: Arc<Checks>,
+    ) -> io::Result<Self> {
         if file.size() != facts.bytes {
             let what = format!("{name} has {} bytes, but was written with {}", file.size(), facts.bytes);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let checked = (0..facts.blocks.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { name: name.to_owned(), file, blocks: facts.blocks.clone(), checked })
+        Ok(Self { name: name.to_owned(), file, blocks: facts.blocks.clone(), checks })
     }
 
     /// Hashes a block and hands it back.
     fn check(&self, block: usize) -> io::Result<Bytes> {
         let start = block as u64 * BLOCK_BYTES as u64;
         let len = (self.file.size() - start).min(BLOCK_BYTES as u64) as usize;
+        let state = self.file.state()?;
         let bytes = self.file.read_at(start, len)?;
         if Hash(Sha256::digest(&bytes).into()) != self.blocks[block] {
             let what =
                 format!("{}: the {len} bytes from {start} on are not the ones that were written", self.name);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        self.checked[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
+        self.checks.add(block, state);
         Ok(bytes)
-    }
-
-    fn is_checked(&self, block: usize) -> bool {
-        self.checked[block / 64].load(Ordering::Relaxed) & (1 << (block % 64)) != 0
     }
 }
 
@@ -64,8 +109,12 @@ impl ReadAt for Verified {
         }
         let (first, last) =
             ((offset / BLOCK_BYTES as u64) as usize, ((end - 1) / BLOCK_BYTES as u64) as usize);
-        if (first..=last).all(|block| self.is_checked(block)) {
-            return self.file.read_at(offset, len);
+        if self.checks.cover(first..=last, self.file.state()?) {
+            let bytes = self.file.read_at(offset, len)?;
+            // What it is now, it was while it was read.
+            if self.checks.cover(first..=last, self.file.state()?) {
+                return Ok(bytes);
+            }
         }
         let within = |block: usize, bytes: Bytes| {
             let start = block as u64 * BLOCK_BYTES as u64;
@@ -111,5 +160,38 @@ mod tests {
         assert!(changed.read_at(BLOCK_BYTES as u64, 1).is_err());
         assert!(changed.read_at(BLOCK_BYTES as u64, 1).is_err(), "and not the second time either");
         assert!(Verified::new("f", Arc::new(Bytes::from(bytes[1..].to_vec())), &facts).is_err());
+    }
+
+    #[test]
+    fn what_was_checked_holds_until_the_file_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let bytes = vec![7; BLOCK_BYTES + 5];
+        std::fs::write(&path, &bytes).unwrap();
+        let mut hasher = FileHasher::default();
+        hasher.update(&bytes);
+        let facts = hasher.finish();
+        let checks: Arc<Checks> = Arc::default();
+        let open = || {
+            let file = Arc::new(crate::LocalFile::open(&path).unwrap());
+            Verified::knowing("f", file, &facts, checks.clone()).unwrap()
+        };
+        let blocks = || checks.lock().blocks.clone();
+        assert!(open().read_at(3, 1).is_ok());
+        assert_eq!(blocks(), [0b1]);
+        assert!(open().read_at(BLOCK_BYTES as u64 - 1, 2).is_ok());
+        assert_eq!(blocks(), [0b11], "they are known to whoever opens it next");
+        let state = checks.lock().state;
+        let first = open();
+        // The kernel's clock of changes may tick only every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"x", 9).unwrap();
+        for whole in [first, open()] {
+            assert!(whole.read_at(9, 1).is_err(), "a block that was checked is checked again");
+            assert!(whole.read_at(BLOCK_BYTES as u64, 1).is_ok(), "the other one is what it was");
+        }
+        assert_ne!(checks.lock().state, state);
+        assert_eq!(blocks(), [0b10]);
     }
 }

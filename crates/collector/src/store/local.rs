@@ -9,7 +9,7 @@ use super::Storage;
 use bytes::Bytes;
 use indelible_os::durable;
 use indelible_segment::manifest::MANIFEST;
-use indelible_segment::{LocalFile, ReadAt};
+use indelible_segment::{FileState, LocalFile, ReadAt};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,7 +81,11 @@ impl ReadAt for PathFile {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        LocalFile::open(&self.path)?.read_at(offset, len)
+        LocalFile::read_once(&self.path, offset, len)
+    }
+
+    fn state(&self) -> io::Result<Option<FileState>> {
+        FileState::of(&self.path).map(Some)
     }
 }
 

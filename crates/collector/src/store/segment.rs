@@ -9,8 +9,8 @@ use indelible_segment::entries::EntriesReader;
 use indelible_segment::ids::{self, Ids};
 use indelible_segment::manifest::{ENTRIES, IDS, MANIFEST, MANIFEST_MAX_BYTES, PAYLOAD, hash_of};
 use indelible_segment::payload::{OpenFrames, Owner, PayloadReader};
-use indelible_segment::{Manifest, ReadAt, Verified};
-use std::collections::{BTreeSet, VecDeque};
+use indelible_segment::{Checks, Manifest, ReadAt, Verified};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,6 +26,8 @@ pub struct Segment {
     ids: Mutex<Option<Arc<Ids>>>,
     open: Arc<OpenFiles>,
     limit: Arc<OpenLimit>,
+    /// What of its files was held against the manifest.
+    checks: Mutex<BTreeMap<String, Arc<Checks>>>,
     /// Whether its manifest is an entry under a signed head.
     signed: AtomicBool,
 }
@@ -98,6 +100,7 @@ impl Segment {
             ids: Mutex::default(),
             open: Arc::default(),
             limit,
+            checks: Mutex::default(),
             signed: AtomicBool::new(false),
         })
     }
@@ -142,11 +145,13 @@ impl Segment {
         self.bytes
     }
 
-    /// One of its files; what is read from it is held against the manifest.
+    /// One of its files; what is read from it is held against the manifest, once for as long as nobody changes it.
     pub fn file(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         let facts = self.manifest.files.get(name).ok_or(io::ErrorKind::NotFound)?;
         let file = self.storage.open(&self.path, name)?;
-        Ok(Arc::new(Verified::new(name, file, facts)?))
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let checks = checks.entry(name.to_owned()).or_default().clone();
+        Ok(Arc::new(Verified::knowing(name, file, facts, checks)?))
     }
 
     /// Its entries.

@@ -9,6 +9,7 @@
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
 //! | `json_list(text, key, …)` | a list of strings in JSON text |
 
+use super::date_trunc;
 use crate::Records;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder, StringViewBuilder};
 use datafusion::arrow::compute::cast;
@@ -37,7 +38,7 @@ pub(super) const FAILED: [&str; 3] = ["upstream_error", "timeout", "interrupted"
 pub(super) fn scalar(records: &Arc<dyn Records>) -> Vec<Arc<ScalarUDF>> {
     let subject = Lookup::function("subject", records, |records, user| records.subject(user));
     let shown = Lookup::function("shown", records, |records, text| records.shown(text).map(Some));
-    [subject, shown].into_iter().chain(JSON.iter().cloned()).collect()
+    [subject, shown, date_trunc::function()].into_iter().chain(JSON.iter().cloned()).collect()
 }
 
 /// Functions of groups.

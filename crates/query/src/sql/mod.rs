@@ -1,6 +1,7 @@
 //! The SQL engine: DataFusion, narrowed to reading one tenant's records.
 
 mod bind;
+mod date_trunc;
 mod engine;
 mod functions;
 mod guard;

@@ -46,7 +46,8 @@ pub(super) async fn open(
         .with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".to_owned());
-    options.execution.parquet.pushdown_filters = true;
+    // For each scan it is decided anew whether filters are evaluated while rows are decoded.
+    options.execution.parquet.pushdown_filters = false;
     options.execution.parquet.reorder_filters = true;
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(guard::JoinTexts));

@@ -18,15 +18,19 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
+use indelible_segment::columns::{COLUMNS, ENTRY, Kind};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+
+/// Columns whose values are long.
+const LONG: [&str; 3] = ["params", "detail", ENTRY];
 
 /// All entries of one tenant.
 pub(super) struct Events {
@@ -75,6 +79,7 @@ impl TableProvider for Events {
             return Ok(Arc::new(tail));
         }
         let source = ParquetSource::new(rows::schema())
+            .with_pushdown_filters(picks_while_decoding(projection, filters))
             .with_parquet_file_reader_factory(Arc::new(Readers { footers: self.footers.clone() }));
         let files = segments.into_iter().map(|segment| {
             PartitionedFile::new(segment.name.clone(), segment.entries.size()).with_extension(segment)
@@ -86,6 +91,28 @@ impl TableProvider for Events {
             .with_limit(limit)
             .build();
         UnionExec::try_new(vec![DataSourceExec::from_data_source(scan), Arc::new(tail)])
+    }
+}
+
+/// Whether rows that a filter refuses are left out while the other columns are decoded. That is worth its bookkeeping where
+/// few are left, or where what is left out is long; a question that counts most rows takes a fifth longer with it.
+pub(super) fn picks_while_decoding(projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
+    let reads_long = projection.is_none_or(|numbers| {
+        numbers.iter().filter_map(|number| COLUMNS.get(*number)).any(|column| LONG.contains(&column.name))
+    });
+    reads_long || filters.iter().flat_map(split_conjunction).any(names_an_id)
+}
+
+/// `id = …` and `id IN (…)`.
+fn names_an_id(filter: &Expr) -> bool {
+    let is_id = |expr: &Expr| {
+        let Expr::Column(column) = expr else { return false };
+        COLUMNS.iter().any(|of| of.kind == Kind::Id && of.name == column.name)
+    };
+    match filter {
+        Expr::BinaryExpr(both) if both.op == Operator::Eq => is_id(&both.left) || is_id(&both.right),
+        Expr::InList(list) => !list.negated && is_id(&list.expr),
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::store::location::Location;
 use bytes::{Bytes, BytesMut};
 use indelible_ledger::Hash;
 use indelible_segment::manifest::{BLOCK_BYTES, FileFacts, MANIFEST, MANIFEST_MAX_BYTES, hash_of};
-use indelible_segment::{LocalFile, Manifest, ReadAt};
+use indelible_segment::{FileState, LocalFile, Manifest, ReadAt};
 use indelible_verify::directory::CachedManifest;
 use std::collections::BTreeMap;
 use std::io;
@@ -327,6 +327,11 @@ struct TieredFile {
 }
 
 impl TieredFile {
+    /// Where it lies while it is on this machine.
+    fn here(&self) -> PathBuf {
+        self.places.root.join(&self.segment).join(&self.file)
+    }
+
     fn read_remote(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let remote = self.places.remote(&self.segment).ok_or(io::ErrorKind::NotFound)?;
         let facts = remote.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?;
@@ -381,10 +386,17 @@ impl ReadAt for TieredFile {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        match LocalFile::open(&self.places.root.join(&self.segment).join(&self.file)) {
-            Ok(file) => file.read_at(offset, len),
+        match LocalFile::read_once(&self.here(), offset, len) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_remote(offset, len),
-            Err(error) => Err(error),
+            read => read,
+        }
+    }
+
+    /// What comes from the bucket was held against its hash by the cache.
+    fn state(&self) -> io::Result<Option<FileState>> {
+        match FileState::of(&self.here()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            state => state.map(Some),
         }
     }
 }

@@ -177,3 +177,25 @@ fn a_tail_that_cannot_be_read_is_an_error() {
         assert!(error.kind == Kind::Records && error.detail.as_ref().unwrap().contains(why), "{error:?}");
     }
 }
+
+#[test]
+fn filters_are_evaluated_while_decoding_where_that_saves_something() {
+    use super::super::table::picks_while_decoding;
+    use datafusion::prelude::{col, lit};
+    use indelible_segment::columns::index_of;
+    let columns = |names: &[&str]| names.iter().map(|name| index_of(name).unwrap()).collect::<Vec<_>>();
+    let short = columns(&["model", "latency_ms", "session_id"]);
+    for (filter, picks) in [
+        (col("status").eq(lit("completed")), false),
+        (col("session_id").is_not_null(), false),
+        (col("session_id").not_eq(lit("s")), false),
+        (col("session_id").eq(lit("s")), true),
+        (lit("s").eq(col("session_id")).and(col("model").eq(lit("llama"))), true),
+        (col("request_id").in_list(vec![lit("a"), lit("b")], false), true),
+        (col("request_id").in_list(vec![lit("a"), lit("b")], true), false),
+    ] {
+        assert_eq!(picks_while_decoding(Some(&short), std::slice::from_ref(&filter)), picks, "{filter}");
+        assert!(picks_while_decoding(Some(&columns(&["model", "entry"])), std::slice::from_ref(&filter)));
+        assert!(picks_while_decoding(None, &[filter]));
+    }
+}
