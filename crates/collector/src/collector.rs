@@ -3,6 +3,7 @@
 use crate::claim::{self, Claim};
 use crate::data_dir::{DataDir, default_keys};
 use crate::head::Head;
+use crate::pace::Pace;
 use crate::pricing::{Outcomes, Pricing};
 use crate::query::{Query, Wanted};
 use crate::read::{Found, Payload, Reader};
@@ -93,6 +94,8 @@ pub struct Collector {
     vault: Arc<Mutex<Vault>>,
     spool_keys: Vec<SpoolPrivateKey>,
     in_flight: Semaphore,
+    /// `None`: it seals when it is asked to, and nobody waits for that.
+    pace: Option<Pace>,
     cost_outcomes: Arc<Outcomes>,
     store: Arc<Store>,
     tiles: Arc<Tiles>,
@@ -185,6 +188,7 @@ impl Collector {
         let in_flight = Semaphore::new(BATCHES_IN_FLIGHT_MAX);
         let thread = Mutex::new(Some(thread));
         let sealer = Mutex::new(Some(sealer));
+        let pace = config.seals_by_itself.then(|| Pace::new(&config.sealing));
         Ok(Self {
             config,
             commands,
@@ -193,6 +197,7 @@ impl Collector {
             vault,
             spool_keys,
             in_flight,
+            pace,
             cost_outcomes,
             store,
             tiles,
@@ -202,6 +207,13 @@ impl Collector {
             tiers,
             stopping,
         })
+    }
+
+    /// Waits until a source may send a batch, for some seconds at most: where sealing does not keep up, sources are slowed.
+    pub async fn wait_to_receive(&self) {
+        if let Some(pace) = &self.pace {
+            pace.wait(&self.store.view()).await;
+        }
     }
 
     /// Takes a batch from a source. When this returns `Ok`, all frames up to [`Ack::seq`] are durable.
@@ -221,6 +233,11 @@ impl Collector {
         // The queue holds more than there are permits: it is never full for long.
         self.send(command).await.map_err(|()| stopped())?;
         answer.await.map_err(|_| self.failure().map_or_else(stopped, BatchError::Unavailable))?
+    }
+
+    /// Entries that are in the log, and how many batches had to wait for their being sealed.
+    pub fn backlog(&self) -> (u64, u64) {
+        (self.store.view().logged().0, self.pace.as_ref().map_or(0, Pace::slowed))
     }
 
     /// Records that someone looked at records: who, what was asked, how many came back, and why.

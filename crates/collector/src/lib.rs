@@ -35,6 +35,7 @@ pub mod drill;
 pub mod entries;
 pub mod export;
 pub mod head;
+mod pace;
 pub mod parts;
 pub mod pricing;
 pub mod proofs;

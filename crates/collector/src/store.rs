@@ -140,6 +140,13 @@ impl View {
         Ok(())
     }
 
+    /// Entries that are in files of the log, and the bytes that these have.
+    pub fn logged(&self) -> (u64, u64) {
+        self.files
+            .iter()
+            .fold((0, 0), |(entries, bytes), file| (entries + file.count() as u64, bytes + file.written()))
+    }
+
     /// Files of the log, oldest first.
     pub fn files(&self) -> &[Arc<WalFile>] {
         &self.files
@@ -201,6 +208,9 @@ impl Store {
 
     /// A file of the log was begun, or found at start.
     pub fn add_file(&self, file: WalFile) {
+        if let Some(before) = self.view().files.last() {
+            before.set_closed();
+        }
         self.change(|view| view.files.push(Arc::new(file)));
     }
 

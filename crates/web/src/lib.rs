@@ -177,10 +177,32 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     for (outcome, calls) in shared.collector.cost_outcomes().counts() {
         text.push_str(&format!("indelible_collector_costs_total{{outcome=\"{outcome}\"}} {calls}\n"));
     }
+    backlog_metrics(&shared, &mut text);
     witness_metrics(&shared, &mut text);
     #[cfg(feature = "s3")]
     bucket_metrics(&shared, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// What waits for being sealed.
+fn backlog_metrics(shared: &Shared, text: &mut String) {
+    let (logged, slowed) = shared.collector.backlog();
+    for (name, kind, help, value) in [
+        (
+            "indelible_collector_log_entries",
+            "gauge",
+            "Entries in the log, most of them in no segment yet",
+            logged,
+        ),
+        (
+            "indelible_collector_batches_slowed_total",
+            "counter",
+            "Batches that waited since sealing did not keep up",
+            slowed,
+        ),
+    ] {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
 }
 
 /// Of ledgers that witnesses cosigned.

@@ -34,6 +34,8 @@ pub(crate) async fn take_frames(
         .transpose()
         .map_err(|what| Problem::new(StatusCode::BAD_REQUEST, what, "the header is: SEQ TOKEN"))?;
     let receipts = headers.get(RECEIPTS_HEADER).is_some_and(|value| value == "1");
+    // Before it is read: what waits, waits at the source.
+    shared.collector.wait_to_receive().await;
     let slow = || Problem::new(StatusCode::REQUEST_TIMEOUT, "the batch came too slowly", "it is sent again");
     let reading = async {
         let permit = shared.uploads.acquire().await;

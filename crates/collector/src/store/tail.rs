@@ -59,6 +59,19 @@ impl WalFile {
         index.entries.last().map_or(0, |entry| entry.offset.into())
     }
 
+    /// How many entries it has.
+    pub fn count(&self) -> usize {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).entries.len()
+    }
+
+    /// No more will be noted: gives back memory that was held for more.
+    pub fn set_closed(&self) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.entries.shrink_to_fit();
+        index.hashes.shrink_to_fit();
+        index.rows.shrink_to_fit();
+    }
+
     /// Notes an entry whose frame stands at `offset`.
     pub fn note(&self, offset: u64, entry: &Entry) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
