@@ -9,7 +9,7 @@ use crate::failure::{Failure, Outcome};
 use crate::gateway;
 use crate::shutdown::Signals;
 use crate::store;
-use indelible_collector::{Collector, Config as CollectorConfig};
+use indelible_collector::{BatchError, Collector, Config as CollectorConfig};
 use indelible_gateway::config::Upstream;
 use indelible_gateway::ship::{Link, LinkError, Shipment};
 use indelible_gateway::{Config, Gateway};
@@ -30,10 +30,12 @@ struct LocalLink {
 impl Link for LocalLink {
     fn send(&self, shipment: Shipment) -> Pin<Box<dyn Future<Output = Result<Ack, LinkError>> + Send + '_>> {
         Box::pin(async move {
+            let busy = |error: BatchError| LinkError(error.to_string());
+            self.collector.wait_to_receive("up").await.map_err(busy)?;
             self.collector
                 .receive(&shipment.body, None, shipment.acknowledged, shipment.receipts)
                 .await
-                .map_err(|error| LinkError(error.to_string()))
+                .map_err(busy)
         })
     }
 }

@@ -210,9 +210,10 @@ impl Collector {
     }
 
     /// Waits until a source may send a batch, for some seconds at most: where sealing does not keep up, sources are slowed.
-    pub async fn wait_to_receive(&self) {
-        if let Some(pace) = &self.pace {
-            pace.wait(&self.store.view()).await;
+    pub async fn wait_to_receive(&self, source: &str) -> Result<(), BatchError> {
+        match &self.pace {
+            Some(pace) => pace.wait(&self.store, source).await,
+            None => Ok(()),
         }
     }
 

@@ -1,95 +1,143 @@
 //! Slowing sources down where sealing does not keep up with them.
 //!
-//! Of each entry that stands in no segment the ids are in memory, and the log is on disk. Sealing is work, and a source
-//! may send faster than it is done: without a bound, memory would follow how long that goes on. So batches then wait
-//! before they are taken, one after the other and the longer the more there is, and what comes meanwhile waits in
-//! the sources' spools. They are never stopped: where sealing fails, its own error says so, and records are worth more
+//! Of each entry in the log the ids are in memory, and the log is on disk until its entries stand in segments. Sealing is work,
+//! and sources may send faster than it is done: without a bound, memory would follow how long that goes on. So batches
+//! then wait before they are read, one after the other and the longer the more there is, and what comes meanwhile waits
+//! in the sources' spools. They are never stopped: where sealing fails, its own error says so, and records are worth more
 //! than memory.
 
+use crate::receive::BatchError;
 use crate::seal::Sealing;
-use crate::store::View;
+use crate::store::Store;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
-/// Entries that stand in no segment, from which on sources are slowed: three segments of the largest size.
-const SLOW_FROM_ENTRIES: u64 = 3 << 18;
-/// How long a batch waits at most, with twice as many.
+/// How long a batch waits at most once it is its turn.
 const WAIT_MAX: Duration = Duration::from_millis(250);
-/// How long it waits at most for those before it: sources give an exchange up after half a minute.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Sources that wait at once: the last of them for 16 s, half of what a source gives an exchange.
+const WAITING_MAX: usize = 64;
+/// The log says so this often at most.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Lets batches in.
 pub(crate) struct Pace {
-    /// Bytes of log from which on sealing is late.
-    late_from_bytes: u64,
-    turn: Mutex<()>,
+    /// From so many entries and bytes of log on, sources are slowed; with twice as many of both, as much as they ever are.
+    late: (u64, u64),
+    turn: tokio::sync::Mutex<()>,
+    waiting: Mutex<BTreeSet<String>>,
     slowed: AtomicU64,
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Pace {
     /// For a collector that seals by itself, when `sealing` says.
     pub(crate) fn new(sealing: &Sealing) -> Self {
-        let late_from_bytes = sealing.max_bytes.saturating_mul(2);
-        Self { late_from_bytes, turn: Mutex::default(), slowed: AtomicU64::new(0) }
-    }
-
-    /// Waits for the turn of a batch.
-    pub(crate) async fn wait(&self, view: &View) {
-        let (entries, bytes) = view.logged();
-        self.take_turn(self.wait_at(entries, bytes)).await;
-    }
-
-    async fn take_turn(&self, wait: Duration) {
-        if !wait.is_zero() {
-            self.slowed.fetch_add(1, Ordering::Relaxed);
-            if let Ok(_turn) = timeout(TURN_WAIT_MAX, self.turn.lock()).await {
-                sleep(wait).await;
-            }
+        Self {
+            late: (sealing.late_entries, sealing.max_bytes.saturating_mul(2)),
+            turn: tokio::sync::Mutex::default(),
+            waiting: Mutex::default(),
+            slowed: AtomicU64::new(0),
+            warned: Mutex::default(),
         }
     }
 
-    /// Batches that had to wait.
+    /// Waits until the source may send. A source of which a batch waits already may not, nor may more than some.
+    pub(crate) async fn wait(&self, store: &Store, source: &str) -> Result<(), BatchError> {
+        let logged = || store.view().logged();
+        if self.wait_at(logged()).is_zero() {
+            return Ok(());
+        }
+        self.slowed.fetch_add(1, Ordering::Relaxed);
+        self.warn(logged().0);
+        let _waiting = Waiting::begin(&self.waiting, source)?;
+        let _turn = self.turn.lock().await;
+        sleep(self.wait_at(logged())).await;
+        Ok(())
+    }
+
+    /// Batches that were slowed.
     pub(crate) fn slowed(&self) -> u64 {
         self.slowed.load(Ordering::Relaxed)
     }
 
-    fn wait_at(&self, entries: u64, bytes: u64) -> Duration {
-        if bytes < self.late_from_bytes {
-            return Duration::ZERO;
-        }
-        let over = entries.saturating_sub(SLOW_FROM_ENTRIES).min(SLOW_FROM_ENTRIES);
-        WAIT_MAX.mul_f64(over as f64 / SLOW_FROM_ENTRIES as f64)
+    fn wait_at(&self, (entries, bytes): (u64, u64)) -> Duration {
+        let over = |found: u64, late: u64| {
+            let late = late.max(1);
+            (found.saturating_sub(late) as f64 / late as f64).min(1.0)
+        };
+        WAIT_MAX.mul_f64(over(entries, self.late.0).min(over(bytes, self.late.1)))
     }
+
+    fn warn(&self, entries: u64) {
+        let mut warned = lock(&self.warned);
+        if warned.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            *warned = Some(Instant::now());
+            tracing::warn!(
+                entries,
+                "sealing does not keep up: sources are slowed, and keep in their spools what waits"
+            );
+        }
+    }
+}
+
+/// A source that waits.
+struct Waiting<'a> {
+    all: &'a Mutex<BTreeSet<String>>,
+    source: &'a str,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(all: &'a Mutex<BTreeSet<String>>, source: &'a str) -> Result<Self, BatchError> {
+        let mut waiting = lock(all);
+        if waiting.len() >= WAITING_MAX || !waiting.insert(source.to_owned()) {
+            let what = "sealing does not keep up, and others wait".to_owned();
+            return Err(BatchError::Busy(what));
+        }
+        Ok(Self { all, source })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(self.all).remove(self.source);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+
+    fn pace() -> Pace {
+        Pace::new(&Sealing { late_entries: 1000, max_bytes: 5000, ..Sealing::default() })
+    }
 
     #[test]
     fn sources_wait_the_longer_the_more_is_unsealed() {
-        let sealing = Sealing::default();
-        let pace = Pace::new(&sealing);
-        let late = 2 * sealing.max_bytes;
-        assert_eq!(pace.wait_at(SLOW_FROM_ENTRIES, late), Duration::ZERO);
-        assert_eq!(pace.wait_at(SLOW_FROM_ENTRIES * 3 / 2, late), WAIT_MAX / 2);
-        assert_eq!(pace.wait_at(SLOW_FROM_ENTRIES * 2, late), WAIT_MAX);
-        assert_eq!(pace.wait_at(u64::MAX, late), WAIT_MAX, "and never for longer");
-        assert_eq!(pace.wait_at(u64::MAX, late - 1), Duration::ZERO, "what is not due is not late");
+        let pace = pace();
+        assert_eq!(pace.wait_at((1000, u64::MAX)), Duration::ZERO);
+        assert_eq!(pace.wait_at((1500, u64::MAX)), WAIT_MAX / 2);
+        assert_eq!(pace.wait_at((1500, 12_500)), WAIT_MAX / 4);
+        assert_eq!(pace.wait_at((u64::MAX, u64::MAX)), WAIT_MAX, "and never for longer");
+        assert_eq!(pace.wait_at((u64::MAX, 10_000)), Duration::ZERO, "what is not due is not late");
     }
 
-    #[tokio::test]
-    async fn batches_wait_one_after_the_other() {
-        let pace = Pace::new(&Sealing { max_bytes: 0, ..Sealing::default() });
-        pace.wait(&View::default()).await;
-        assert_eq!(pace.slowed(), 0, "nothing is unsealed: nobody waits");
-        let wait = Duration::from_millis(30);
-        let started = Instant::now();
-        tokio::join!(pace.take_turn(wait), pace.take_turn(wait), pace.take_turn(wait));
-        assert!(started.elapsed() >= wait * 3);
-        assert_eq!(pace.slowed(), 3);
+    #[test]
+    fn one_batch_of_a_source_waits_and_not_too_many_do() {
+        let all = Mutex::default();
+        let first = Waiting::begin(&all, "a").unwrap();
+        assert!(Waiting::begin(&all, "a").is_err());
+        drop(first);
+        let names: Vec<String> = (0..WAITING_MAX).map(|n| n.to_string()).collect();
+        let waiting: Vec<_> = names.iter().map(|name| Waiting::begin(&all, name).unwrap()).collect();
+        assert!(matches!(Waiting::begin(&all, "a"), Err(BatchError::Busy(_))));
+        drop(waiting);
+        assert!(Waiting::begin(&all, "a").is_ok());
     }
 }

@@ -82,6 +82,9 @@ pub enum BatchError {
     /// No room. What was taken before is acknowledged; the rest may be sent again later.
     #[error("no room: {0}")]
     Full(String),
+    /// Too many wait.
+    #[error("busy: {0}")]
+    Busy(String),
     /// The collector is stopping or has failed.
     #[error("the collector is not sequencing: {0}")]
     Unavailable(String),
@@ -96,7 +99,7 @@ impl BatchError {
             Self::OutOfOrder { .. } | Self::ForeignAck(_) => 409,
             Self::UnknownKey(_) => 422,
             Self::Full(_) => 507,
-            Self::Unavailable(_) => 503,
+            Self::Busy(_) | Self::Unavailable(_) => 503,
         }
     }
 }

@@ -52,11 +52,20 @@ pub struct Sealing {
     pub max_bytes: u64,
     /// Most entries of a segment: what is known of each while it is made is in memory.
     pub max_rows: usize,
+    /// With more entries than these in the log, and twice `max_bytes`, sources are slowed: ids of entries in the log are
+    /// in memory.
+    pub late_entries: u64,
 }
 
 impl Default for Sealing {
     fn default() -> Self {
-        Self { after: Duration::from_secs(3600), min_bytes: 16 << 20, max_bytes: 1 << 30, max_rows: 1 << 18 }
+        Self {
+            after: Duration::from_secs(3600),
+            min_bytes: 16 << 20,
+            max_bytes: 1 << 30,
+            max_rows: 1 << 18,
+            late_entries: 3 << 18,
+        }
     }
 }
 

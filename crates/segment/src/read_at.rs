@@ -1,27 +1,39 @@
 //! Reading spans of a file of a segment, wherever it lies: a directory, an object store, memory.
 
 use bytes::Bytes;
+use indelible_os::clock;
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+
+/// How often a file that is being changed is read again.
+const READS_MAX: usize = 3;
+/// How long ago a file must have been changed last: the kernel's clock of changes may tick only every few
+/// milliseconds, and it is set before a write is done.
+const SETTLED_AFTER_US: i64 = if cfg!(test) { 50_000 } else { 2_000_000 };
 
 /// A file that never changes. Reads may block.
 pub trait ReadAt: Send + Sync {
     /// Length in bytes.
     fn size(&self) -> u64;
-    /// Exactly the bytes from `offset` to `offset + len`; fewer is an error, and so are bytes that are not the ones
-    /// that were written, where the reader can tell.
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes>;
-    /// What the file is now, for who checked bytes of it once and does not want to again. `None`: its bytes cannot
-    /// change, or whoever reads them has checked them.
-    fn state(&self) -> io::Result<Option<FileState>> {
-        Ok(None)
+
+    /// Exactly the bytes from `offset` to `offset + len`, and what the file is that they came from; fewer is an
+    /// error, and so are bytes that are not the ones that were written, where the reader can tell.
+    ///
+    /// The second is for who checked bytes of it once and does not want to again. `None`: nothing tells one state of
+    /// it from another, since it is in memory, or since whoever reads it from elsewhere checks it.
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)>;
+
+    /// The bytes alone.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.read_of(offset, len).map(|(bytes, _)| bytes)
     }
 }
 
-/// What the file behind a path is. Another one has another, and so has the same one once it was written to, renamed or
-/// given another owner: the kernel sets the time of a change, and nobody else can.
+/// What an open file is. Another one has another, and so has the same one once it was written to, renamed or given
+/// another owner: the kernel sets the time of a change, and no call sets it otherwise. What is written through a mapping of
+/// the file into memory, or past the file system, may leave it as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
     device: u64,
@@ -32,9 +44,10 @@ pub struct FileState {
 }
 
 impl FileState {
-    /// Of the file that a path leads to.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self::from(&std::fs::metadata(path)?))
+    /// Whether its last change is long enough ago for the next one to have another time.
+    pub fn is_settled(&self) -> bool {
+        let changed_us = self.changed.0.saturating_mul(1_000_000).saturating_add(self.changed.1 / 1_000);
+        clock::now().0.saturating_sub(changed_us) >= SETTLED_AFTER_US
     }
 }
 
@@ -54,11 +67,11 @@ impl ReadAt for Bytes {
         self.len() as u64
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.checked_add(len).filter(|end| *end <= self.len());
         let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok(self.slice(start..end))
+        Ok((self.slice(start..end), None))
     }
 }
 
@@ -76,22 +89,6 @@ impl LocalFile {
         let size = file.metadata()?.len();
         Ok(Self { file, size })
     }
-
-    /// Opens a file for one read.
-    pub fn read_once(path: &Path, offset: u64, len: usize) -> io::Result<Bytes> {
-        let mut file = File::open(path)?;
-        let end = offset.checked_add(len as u64);
-        if end.is_none_or(|end| file.metadata().is_ok_and(|meta| end > meta.len())) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.seek(SeekFrom::Start(offset))?;
-        let mut bytes = Vec::with_capacity(len);
-        file.take(len as u64).read_to_end(&mut bytes)?;
-        if bytes.len() != len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(bytes.into())
-    }
 }
 
 impl ReadAt for LocalFile {
@@ -99,16 +96,20 @@ impl ReadAt for LocalFile {
         self.size
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes.into())
-    }
-
-    fn state(&self) -> io::Result<Option<FileState>> {
-        Ok(Some(FileState::from(&self.file.metadata()?)))
+        let mut before = FileState::from(&self.file.metadata()?);
+        for _ in 0..READS_MAX {
+            let mut bytes = vec![0; len];
+            self.file.read_exact_at(&mut bytes, offset)?;
+            let after = FileState::from(&self.file.metadata()?);
+            if before == after {
+                return Ok((bytes.into(), Some(after)));
+            }
+            before = after;
+        }
+        Err(io::Error::other("the file is being changed while it is read"))
     }
 }

@@ -1,8 +1,8 @@
 //! A file whose bytes are held against their hashes when they are read.
 //!
 //! The first read from a block reads and hashes all of it; later ones trust the machine to give the same bytes
-//! again, for as long as the file is the same and was not changed ([`FileState`]). So what is served was checked, at a
-//! cost that does not grow with use. Whoever opens the same file again may go on with what was checked ([`Checks`]).
+//! again, for a quarter of an hour at most and as long as the file is the same and was not changed ([`FileState`]).
+//! Whoever opens the same file again may go on with what was checked ([`Checks`]).
 
 use crate::manifest::{BLOCK_BYTES, FileFacts};
 use crate::{FileState, ReadAt};
@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a check holds: bytes may rot, and be read from the disk again.
+const HOLDS_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// A file and what its bytes must be.
 pub struct Verified {
@@ -28,26 +32,36 @@ pub struct Checks(Mutex<Checked>);
 #[derive(Default)]
 struct Checked {
     state: Option<FileState>,
+    /// When the first of them was checked.
+    since: Option<Instant>,
     /// One bit for each block.
     blocks: Vec<u64>,
 }
 
 impl Checks {
-    /// Whether all of these were checked, and the file is still what it was then.
-    fn cover(&self, blocks: RangeInclusive<usize>, state: Option<FileState>) -> bool {
+    /// Whether all of these were checked, not too long ago.
+    fn cover(&self, mut blocks: RangeInclusive<usize>) -> bool {
         let checked = self.lock();
-        let mut blocks = blocks;
-        checked.state == state
+        checked.since.is_some_and(|since| since.elapsed() < HOLDS_FOR)
             && blocks.all(|block| {
                 checked.blocks.get(block / 64).is_some_and(|bits| bits & (1 << (block % 64)) != 0)
             })
     }
 
-    /// Notes a block. `state` is what the file was before the block was read.
+    /// Whether that was of the file with this state.
+    fn are_of(&self, state: Option<FileState>) -> bool {
+        self.lock().state == state
+    }
+
+    /// Notes a block of the file with this state.
     fn add(&self, block: usize, state: Option<FileState>) {
+        if state.is_some_and(|state| !state.is_settled()) {
+            return;
+        }
         let mut checked = self.lock();
-        if checked.state != state {
-            *checked = Checked { state, blocks: Vec::new() };
+        let holds = checked.since.is_some_and(|since| since.elapsed() < HOLDS_FOR);
+        if checked.state != state || !holds {
+            *checked = Checked { state, since: Some(Instant::now()), blocks: Vec::new() };
         }
         if checked.blocks.len() <= block / 64 {
             checked.blocks.resize(block / 64 + 1, 0);
@@ -84,8 +98,7 @@ impl Verified {
     fn check(&self, block: usize) -> io::Result<Bytes> {
         let start = block as u64 * BLOCK_BYTES as u64;
         let len = (self.file.size() - start).min(BLOCK_BYTES as u64) as usize;
-        let state = self.file.state()?;
-        let bytes = self.file.read_at(start, len)?;
+        let (bytes, state) = self.file.read_of(start, len)?;
         if Hash(Sha256::digest(&bytes).into()) != self.blocks[block] {
             let what =
                 format!("{}: the {len} bytes from {start} on are not the ones that were written", self.name);
@@ -101,7 +114,14 @@ impl ReadAt for Verified {
         self.file.size()
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+    /// What it hands out was checked.
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+        self.read(offset, len).map(|bytes| (bytes, None))
+    }
+}
+
+impl Verified {
+    fn read(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.size());
         let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         if len == 0 {
@@ -109,10 +129,9 @@ impl ReadAt for Verified {
         }
         let (first, last) =
             ((offset / BLOCK_BYTES as u64) as usize, ((end - 1) / BLOCK_BYTES as u64) as usize);
-        if self.checks.cover(first..=last, self.file.state()?) {
-            let bytes = self.file.read_at(offset, len)?;
-            // What it is now, it was while it was read.
-            if self.checks.cover(first..=last, self.file.state()?) {
+        if self.checks.cover(first..=last) {
+            let (bytes, state) = self.file.read_of(offset, len)?;
+            if self.checks.are_of(state) && self.checks.cover(first..=last) {
                 return Ok(bytes);
             }
         }
@@ -162,6 +181,11 @@ mod tests {
         assert!(Verified::new("f", Arc::new(Bytes::from(bytes[1..].to_vec())), &facts).is_err());
     }
 
+    /// Longer than what a change must be ago to be trusted.
+    fn settle() {
+        std::thread::sleep(Duration::from_millis(80));
+    }
+
     #[test]
     fn what_was_checked_holds_until_the_file_changes() {
         let dir = tempfile::tempdir().unwrap();
@@ -178,20 +202,61 @@ mod tests {
         };
         let blocks = || checks.lock().blocks.clone();
         assert!(open().read_at(3, 1).is_ok());
+        assert_eq!(
+            blocks(),
+            [0; 0],
+            "a file that was written a moment ago may be written once more unnoticed"
+        );
+        settle();
+        assert!(open().read_at(3, 1).is_ok());
         assert_eq!(blocks(), [0b1]);
         assert!(open().read_at(BLOCK_BYTES as u64 - 1, 2).is_ok());
         assert_eq!(blocks(), [0b11], "they are known to whoever opens it next");
-        let state = checks.lock().state;
         let first = open();
-        // The kernel's clock of changes may tick only every few milliseconds.
-        std::thread::sleep(std::time::Duration::from_millis(50));
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, b"x", 9).unwrap();
+        settle();
         for whole in [first, open()] {
             assert!(whole.read_at(9, 1).is_err(), "a block that was checked is checked again");
             assert!(whole.read_at(BLOCK_BYTES as u64, 1).is_ok(), "the other one is what it was");
         }
-        assert_ne!(checks.lock().state, state);
         assert_eq!(blocks(), [0b10]);
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, bad, here) = (dir.path().join("good"), dir.path().join("bad"), dir.path().join("here"));
+        let mut hasher = FileHasher::default();
+        hasher.update(b"what was written");
+        let facts = hasher.finish();
+        for (place, bytes) in [(&good, b"what was written"), (&bad, b"what was changed")] {
+            std::fs::create_dir(place).unwrap();
+            std::fs::write(place.join("f"), bytes).unwrap();
+        }
+        settle();
+        let checks: Arc<Checks> = Arc::default();
+        // The directory takes the place of another: the files in it have the times that they had.
+        let read_from = |place: &std::path::Path| {
+            std::fs::rename(place, &here).unwrap();
+            let file = Arc::new(crate::LocalFile::open(&here.join("f")).unwrap());
+            std::fs::rename(&here, place).unwrap();
+            Verified::knowing("f", file, &facts, checks.clone()).unwrap().read_at(0, 16)
+        };
+        for _ in 0..2 {
+            assert_eq!(&read_from(&good).unwrap()[..], b"what was written");
+            assert!(read_from(&bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_check_does_not_hold_for_ever() {
+        let checks = Checks::default();
+        checks.add(3, None);
+        assert!(checks.cover(3..=3) && !checks.cover(2..=3));
+        checks.lock().since = Instant::now().checked_sub(HOLDS_FOR);
+        assert!(!checks.cover(3..=3));
+        checks.add(2, None);
+        assert!(checks.cover(2..=2) && !checks.cover(3..=3));
     }
 }

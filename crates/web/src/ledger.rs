@@ -9,9 +9,9 @@ use indelible_collector::{Collector, CollectorError};
 use indelible_os::clock::Utc;
 use indelible_query::{Records, Segment};
 use indelible_record::entry::Entry;
-use indelible_segment::ReadAt;
 use indelible_segment::columns::Row;
 use indelible_segment::manifest::ENTRIES;
+use indelible_segment::{FileState, ReadAt};
 use indelible_verify::directory::OPERATIONS;
 use std::io;
 use std::ops::ControlFlow;
@@ -116,7 +116,7 @@ impl ReadAt for Unreadable {
         self.size
     }
 
-    fn read_at(&self, _: u64, _: usize) -> io::Result<Bytes> {
+    fn read_of(&self, _: u64, _: usize) -> io::Result<(Bytes, Option<FileState>)> {
         Err(io::Error::other(self.what.clone()))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn take_frames(
         .map_err(|what| Problem::new(StatusCode::BAD_REQUEST, what, "the header is: SEQ TOKEN"))?;
     let receipts = headers.get(RECEIPTS_HEADER).is_some_and(|value| value == "1");
     // Before it is read: what waits, waits at the source.
-    shared.collector.wait_to_receive().await;
+    shared.collector.wait_to_receive(name).await.map_err(|error| refused(name, &error))?;
     let slow = || Problem::new(StatusCode::REQUEST_TIMEOUT, "the batch came too slowly", "it is sent again");
     let reading = async {
         let permit = shared.uploads.acquire().await;
@@ -46,22 +46,25 @@ pub(crate) async fn take_frames(
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string(), "send smaller batches")
     })?;
     let outcome = shared.collector.receive(&bytes, Some(name), acknowledged, receipts).await;
-    outcome.map(Json).map_err(|error| {
-        tracing::warn!(source = name, %error, "a batch was not taken");
-        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let hint = match error {
-            BatchError::Malformed(_) => "is the source of another version?",
-            BatchError::Forbidden(_) => {
-                "compare collector.tenants and the certificate with the source's configuration"
-            }
-            BatchError::UnknownKey(_) => "give the source the collector's current spool key",
-            BatchError::OutOfOrder { .. } => "the source sends again from where the collector stands",
-            BatchError::ForeignAck(_) => "is the source pointed at the collector that it belongs to?",
-            BatchError::Full(_) => "free disk space at the collector",
-            BatchError::Unavailable(_) => "see the collector's log; the source keeps its records meanwhile",
-        };
-        Problem::new(status, error.to_string(), hint)
-    })
+    outcome.map(Json).map_err(|error| refused(name, &error))
+}
+
+fn refused(source: &str, error: &BatchError) -> Problem {
+    tracing::warn!(source, %error, "a batch was not taken");
+    let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let hint = match error {
+        BatchError::Malformed(_) => "is the source of another version?",
+        BatchError::Forbidden(_) => {
+            "compare collector.tenants and the certificate with the source's configuration"
+        }
+        BatchError::UnknownKey(_) => "give the source the collector's current spool key",
+        BatchError::OutOfOrder { .. } => "the source sends again from where the collector stands",
+        BatchError::ForeignAck(_) => "is the source pointed at the collector that it belongs to?",
+        BatchError::Full(_) => "free disk space at the collector",
+        BatchError::Busy(_) => "the source keeps its records, and sends them again",
+        BatchError::Unavailable(_) => "see the collector's log; the source keeps its records meanwhile",
+    };
+    Problem::new(status, error.to_string(), hint)
 }
 
 fn parse_acknowledged(text: &str) -> Option<Acknowledged> {

@@ -80,12 +80,8 @@ impl ReadAt for PathFile {
         self.size
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        LocalFile::read_once(&self.path, offset, len)
-    }
-
-    fn state(&self) -> io::Result<Option<FileState>> {
-        FileState::of(&self.path).map(Some)
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+        LocalFile::open(&self.path)?.read_of(offset, len)
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn picks_while_decoding(projection: Option<&Vec<usize>>, filters: &[E
 fn names_an_id(filter: &Expr) -> bool {
     let is_id = |expr: &Expr| {
         let Expr::Column(column) = expr else { return false };
-        COLUMNS.iter().any(|of| of.kind == Kind::Id && of.name == column.name)
+        COLUMNS.iter().any(|of| matches!(of.kind, Kind::Id | Kind::UniqueText) && of.name == column.name)
     };
     match filter {
         Expr::BinaryExpr(both) if both.op == Operator::Eq => is_id(&both.left) || is_id(&both.right),

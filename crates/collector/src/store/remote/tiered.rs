@@ -327,11 +327,6 @@ struct TieredFile {
 }
 
 impl TieredFile {
-    /// Where it lies while it is on this machine.
-    fn here(&self) -> PathBuf {
-        self.places.root.join(&self.segment).join(&self.file)
-    }
-
     fn read_remote(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let remote = self.places.remote(&self.segment).ok_or(io::ErrorKind::NotFound)?;
         let facts = remote.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?;
@@ -385,18 +380,14 @@ impl ReadAt for TieredFile {
         self.size
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        match LocalFile::read_once(&self.here(), offset, len) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_remote(offset, len),
-            read => read,
-        }
-    }
-
     /// What comes from the bucket was held against its hash by the cache.
-    fn state(&self) -> io::Result<Option<FileState>> {
-        match FileState::of(&self.here()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            state => state.map(Some),
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+        match LocalFile::open(&self.places.root.join(&self.segment).join(&self.file)) {
+            Ok(file) => file.read_of(offset, len),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.read_remote(offset, len).map(|bytes| (bytes, None))
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -16,8 +16,8 @@ use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::file::properties::WriterProperties;
 use indelible_os::clock::Utc;
 use indelible_record::entry::{Entry, Status, VERSION};
-use indelible_segment::ReadAt;
 use indelible_segment::columns::Row;
+use indelible_segment::{FileState, ReadAt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -180,9 +180,9 @@ impl ReadAt for Counted {
         self.file.size()
     }
 
-    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(len as u64, Ordering::Relaxed);
-        self.file.read_at(offset, len)
+        self.file.read_of(offset, len)
     }
 }
