@@ -76,7 +76,7 @@ pub(crate) struct Common {
     /// Key directory [default: DIR.keys beside the data directory]
     #[arg(long, global = true, value_name = "DIR", env = "INDELIBLE_KEYS")]
     pub(crate) keys: Option<PathBuf>,
-    /// Configuration file
+    /// Configuration file [default: indelible.toml, where there is one]
     #[arg(long, global = true, value_name = "FILE", env = "INDELIBLE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Only this tenant

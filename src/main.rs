@@ -55,6 +55,7 @@ mod witnesses;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use failure::Outcome;
 #[cfg(feature = "collector")]
 use indelible_collector::reading::Asked;
 use std::process::ExitCode;
@@ -62,52 +63,67 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli);
-    let outcome = match cli.command {
+    match run(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print(cli.common.json);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Outcome {
+    #[cfg(feature = "collector")]
+    let places = || config::with_places(&cli.common);
+    match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(ref arguments) => demo::run(&cli.common, arguments),
         #[cfg(all(feature = "gateway", feature = "collector"))]
-        Command::Up(ref arguments) => up::run(&cli.common, arguments),
+        Command::Up(ref arguments) => up::run(&places()?, arguments),
         #[cfg(feature = "gateway")]
         Command::Gateway(ref arguments) => gateway::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
         Command::Collector(ref arguments) => collector::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
-        Command::List(ref arguments) => records::list(&cli.common, arguments),
+        Command::List(ref arguments) => records::list(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Show(ref arguments) => records::show(&cli.common, arguments),
+        Command::Show(ref arguments) => records::show(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Query(ref arguments) => query::run(&cli.common, arguments),
+        Command::Query(ref arguments) => query::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Search(ref arguments) => query::search(&cli.common, arguments),
+        Command::Search(ref arguments) => query::search(&places()?, arguments),
         #[cfg(feature = "collector")]
         Command::Conversation(ref arguments) => {
             let asked = Asked::Session(arguments.session.clone());
-            reading::show(&cli.common, asked, arguments.format)
+            reading::show(&places()?, asked, arguments.format)
         }
         #[cfg(feature = "collector")]
         Command::Trace(ref arguments) => {
-            reading::show(&cli.common, Asked::Trace(arguments.id.clone()), arguments.format)
+            reading::show(&places()?, Asked::Trace(arguments.id.clone()), arguments.format)
         }
         #[cfg(feature = "collector")]
-        Command::Export(ref arguments) => export::run(&cli.common, arguments),
+        Command::Export(ref arguments) => export::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Verify(ref arguments) => verify::run(&cli.common, arguments),
+        Command::Verify(ref arguments) => verify::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Evidence(ref arguments) => evidence::run(&cli.common, arguments),
+        Command::Evidence(ref arguments) => evidence::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Drill(ref arguments) => drill::run(&cli.common, arguments),
+        Command::Drill(ref arguments) => drill::run(&places()?, arguments),
         #[cfg(feature = "collector")]
         Command::Witness(ref arguments) => witness::run(arguments),
         #[cfg(feature = "collector")]
-        Command::Anchor(ref arguments) => anchors::run(&cli.common, arguments),
+        Command::Anchor(ref arguments) => anchors::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Proof(ref arguments) => proof::run(&cli.common, arguments),
+        Command::Proof(ref arguments) => proof::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Seal => seal::run(&cli.common),
+        Command::Seal => seal::run(&places()?),
         #[cfg(feature = "collector")]
-        Command::Doctor(ref arguments) => doctor::run(&cli.common, arguments),
+        Command::Doctor(ref arguments) => doctor::run(&places()?, arguments),
         #[cfg(feature = "collector")]
-        Command::Price(ref arguments) => prices::run(&cli.common, arguments),
+        Command::Price(ref arguments) => prices::run(&places()?, arguments),
+        #[cfg(feature = "collector")]
+        Command::Key(ref arguments) => key::run(&places()?, arguments),
+        #[cfg(not(feature = "collector"))]
         Command::Key(ref arguments) => key::run(&cli.common, arguments),
         Command::Config => config::print_reference(),
         Command::Completions { shell } => {
@@ -115,12 +131,5 @@ fn main() -> ExitCode {
             Ok(0)
         }
         Command::Man => cli::print_man_page(),
-    };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print(cli.common.json);
-            ExitCode::from(failure.code)
-        }
     }
 }

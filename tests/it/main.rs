@@ -21,6 +21,7 @@ mod keys;
 mod kill;
 mod limits;
 mod machines;
+mod places;
 mod prices;
 mod proofs;
 mod query;

@@ -18,6 +18,7 @@
 use crate::ReadAt;
 use crate::columns::Place;
 use crate::varint;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -279,13 +280,15 @@ struct FrameAt {
     offset: u64,
     part_len: u32,
     plain_len: u32,
-    seqs: [u8; 32],
+    /// Where in the table its records stand.
+    records_at: u32,
 }
 
 /// An open `payload.frames`: where each frame is, in memory.
 pub struct PayloadReader {
     file: Arc<dyn ReadAt>,
     owner: Owner,
+    table: Bytes,
     frames: Vec<FrameAt>,
 }
 
@@ -310,7 +313,7 @@ impl PayloadReader {
         if end != table_at {
             return Err(damaged("has another length than it says"));
         }
-        Ok(Self { file, owner, frames })
+        Ok(Self { file, owner, table, frames })
     }
 
     /// How many frames there are.
@@ -359,7 +362,9 @@ impl PayloadReader {
     ) -> Result<Vec<u8>, E> {
         let frame = self.frames.get(number as usize).ok_or_else(|| damaged("does not have the frame"))?;
         let part = self.file.read_at(frame.offset, frame.part_len as usize)?;
-        let packed = decrypt(&self.owner.context(number, &frame.seqs), &part)?;
+        let mut records = self.table.get(frame.records_at as usize..).unwrap_or_default();
+        let seqs = take_seqs(&mut records).ok_or_else(|| damaged("has a malformed table"))?;
+        let packed = decrypt(&self.owner.context(number, &hash_of(&seqs)), &part)?;
         let plain = zstd::bulk::decompress(&packed, frame.plain_len as usize)?;
         Ok(plain)
     }
@@ -377,17 +382,28 @@ fn parse_table(table: &[u8], count: u32) -> Option<Vec<FrameAt>> {
         if plain_len as usize > FRAME_MAX_BYTES || part_len as usize > PART_MAX_BYTES {
             return None;
         }
+        let records_at = u32::try_from(table.len() - rest.len()).ok()?;
         let records = varint::take(&mut rest)?;
-        let mut hash = Sha256::new();
         let mut seq = 0u64;
         for _ in 0..records {
             seq = seq.checked_add(varint::take(&mut rest)?)?;
-            hash.update(seq.to_le_bytes());
         }
-        frames.push(FrameAt { offset: offset + 4, part_len, plain_len, seqs: hash.finalize().into() });
+        frames.push(FrameAt { offset: offset + 4, part_len, plain_len, records_at });
         offset += 4 + u64::from(part_len);
     }
     rest.is_empty().then_some(frames)
+}
+
+/// The numbers of the entries whose records a frame has.
+fn take_seqs(table: &mut &[u8]) -> Option<Vec<u64>> {
+    let records = varint::take(table)?;
+    let mut seqs = Vec::new();
+    let mut seq = 0u64;
+    for _ in 0..records {
+        seq = seq.checked_add(varint::take(table)?)?;
+        seqs.push(seq);
+    }
+    Some(seqs)
 }
 
 fn hash_of(seqs: &[u64]) -> [u8; 32] {
@@ -405,7 +421,6 @@ fn damaged(what: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn owner() -> Owner {

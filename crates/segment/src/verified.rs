@@ -156,6 +156,7 @@ impl Verified {
 mod tests {
     use super::*;
     use crate::manifest::FileHasher;
+    use indelible_os::durable;
 
     #[test]
     fn changed_bytes_are_never_handed_out() {
@@ -238,9 +239,9 @@ mod tests {
         let checks: Arc<Checks> = Arc::default();
         // The directory takes the place of another: the files in it have the times that they had.
         let read_from = |place: &std::path::Path| {
-            std::fs::rename(place, &here).unwrap();
+            durable::publish_dir(place, &here).unwrap();
             let file = Arc::new(crate::LocalFile::open(&here.join("f")).unwrap());
-            std::fs::rename(&here, place).unwrap();
+            durable::publish_dir(&here, place).unwrap();
             Verified::knowing("f", file, &facts, checks.clone()).unwrap().read_at(0, 16)
         };
         for _ in 0..2 {

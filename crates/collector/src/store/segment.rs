@@ -52,14 +52,18 @@ struct OpenFiles {
 #[derive(Default)]
 pub struct OpenLimit(Mutex<VecDeque<Weak<OpenFiles>>>);
 
-/// A footer and a page index take a few hundred KiB.
-const OPEN_FILES_MAX: usize = 64;
+/// A footer with its page index, and the table of the payloads, take a MiB or two of a segment of the largest size.
+const OPEN_SEGMENTS_MAX: usize = 64;
 
 impl OpenLimit {
     fn opened(&self, files: &Arc<OpenFiles>) {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.push_back(Arc::downgrade(files));
-        let oldest = (queue.len() > OPEN_FILES_MAX).then(|| queue.pop_front()).flatten();
+        let files = Arc::downgrade(files);
+        if queue.iter().any(|open| open.ptr_eq(&files)) {
+            return;
+        }
+        queue.push_back(files);
+        let oldest = (queue.len() > OPEN_SEGMENTS_MAX).then(|| queue.pop_front()).flatten();
         drop(queue);
         if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
             oldest.entries.lock().unwrap_or_else(PoisonError::into_inner).take();
