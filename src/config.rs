@@ -354,17 +354,16 @@ pub(crate) fn load(common: &Common) -> Result<Loaded, Failure> {
     Ok(Loaded { file, table, text })
 }
 
-/// The same with the directories of the file, where there is one and neither arguments nor environment name others. Keys
-/// of the file are those of its data.
+/// The same with the directories of the file, where there is one and neither arguments nor environment name others: as the
+/// collector has them.
 #[cfg(feature = "collector")]
 pub(crate) fn with_places(common: &Common) -> Result<Common, Failure> {
     let mut common = common.clone();
-    if common.config.is_some() || Path::new(DEFAULT_PATH).exists() {
+    let named = common.data.is_some() && common.keys.is_some();
+    if !named && (common.config.is_some() || Path::new(DEFAULT_PATH).exists()) {
         let file = load(&common)?.file;
-        if common.data.is_none() || common.data == file.data {
-            common.data = file.data;
-            common.keys = common.keys.or(file.keys);
-        }
+        common.data = common.data.or(file.data);
+        common.keys = common.keys.or(file.keys);
     }
     Ok(common)
 }

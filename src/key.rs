@@ -15,12 +15,12 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
     match &arguments.command {
         #[cfg(feature = "collector")]
         KeyCommand::Init { name, source } => init::run(common, name, source),
-        KeyCommand::Show => show(common),
-        KeyCommand::Policy => policy(common),
+        KeyCommand::Show => show(&places(common)?),
+        KeyCommand::Policy => policy(&places(common)?),
         #[cfg(feature = "collector")]
-        KeyCommand::Rotate => rotate::run(common),
+        KeyCommand::Rotate => rotate::run(&places(common)?),
         #[cfg(feature = "collector")]
-        KeyCommand::Successor(arguments) => successor::run(common, arguments),
+        KeyCommand::Successor(arguments) => successor::run(&places(common)?, arguments),
         #[cfg(feature = "gateway")]
         KeyCommand::Create(arguments) => api_key::create(common, arguments),
         #[cfg(feature = "gateway")]
@@ -28,6 +28,14 @@ pub(crate) fn run(common: &Common, arguments: &Key) -> Outcome {
         #[cfg(feature = "gateway")]
         KeyCommand::Revoke { id } => api_key::revoke(common, id),
     }
+}
+
+/// Where keys are; those that are made go where they are asked to go.
+fn places(common: &Common) -> Result<Common, Failure> {
+    #[cfg(feature = "collector")]
+    return crate::config::with_places(common);
+    #[cfg(not(feature = "collector"))]
+    Ok(common.clone())
 }
 
 fn show(common: &Common) -> Outcome {

@@ -79,7 +79,7 @@ fn run(cli: &Cli) -> Outcome {
         #[cfg(feature = "demo")]
         Command::Demo(ref arguments) => demo::run(&cli.common, arguments),
         #[cfg(all(feature = "gateway", feature = "collector"))]
-        Command::Up(ref arguments) => up::run(&places()?, arguments),
+        Command::Up(ref arguments) => up::run(&cli.common, arguments),
         #[cfg(feature = "gateway")]
         Command::Gateway(ref arguments) => gateway::run(&cli.common, arguments),
         #[cfg(feature = "collector")]
@@ -121,9 +121,6 @@ fn run(cli: &Cli) -> Outcome {
         Command::Doctor(ref arguments) => doctor::run(&places()?, arguments),
         #[cfg(feature = "collector")]
         Command::Price(ref arguments) => prices::run(&places()?, arguments),
-        #[cfg(feature = "collector")]
-        Command::Key(ref arguments) => key::run(&places()?, arguments),
-        #[cfg(not(feature = "collector"))]
         Command::Key(ref arguments) => key::run(&cli.common, arguments),
         Command::Config => config::print_reference(),
         Command::Completions { shell } => {

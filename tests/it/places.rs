@@ -7,7 +7,11 @@ use std::process::{Command, Output};
 /// Runs a command without anything in its environment that says where records are.
 fn run_in(dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_indelible"));
-    command.args(arguments).current_dir(dir).env_remove("INDELIBLE_DATA").env_remove("INDELIBLE_KEYS");
+    command.args(arguments).current_dir(dir);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("INDELIBLE_"))
+    {
+        command.env_remove(name);
+    }
     command.output().unwrap()
 }
 
@@ -48,6 +52,8 @@ fn the_configuration_says_where_records_and_keys_are() {
     assert!(text(&output.stdout).contains(&id), "{}", text(&output.stderr));
     let output = run_in(site.dir.path(), &["verify", "--data", "nowhere"]);
     assert!(text(&output.stderr).contains("nowhere"), "{}", text(&output.stderr));
+    let output = run_in(site.dir.path(), &["verify", "--keys", "nowhere"]);
+    assert_ne!(output.status.code(), Some(0), "{}", text(&output.stderr));
     // One that cannot be read is said, not passed over.
     let output = run_in(empty.path(), &["list", "--config", "missing.toml"]);
     assert!(text(&output.stderr).contains("missing.toml"), "{}", text(&output.stderr));

@@ -50,15 +50,15 @@ impl Pace {
         if self.wait_at(logged()).is_zero() {
             return Ok(());
         }
-        self.slowed.fetch_add(1, Ordering::Relaxed);
         self.warn(logged().0);
         let _waiting = Waiting::begin(&self.waiting, source)?;
+        self.slowed.fetch_add(1, Ordering::Relaxed);
         let _turn = self.turn.lock().await;
         sleep(self.wait_at(logged())).await;
         Ok(())
     }
 
-    /// Batches that were slowed.
+    /// Batches that waited.
     pub(crate) fn slowed(&self) -> u64 {
         self.slowed.load(Ordering::Relaxed)
     }

@@ -28,5 +28,5 @@ mod varint;
 pub mod verified;
 
 pub use manifest::Manifest;
-pub use read_at::{FileState, LocalFile, ReadAt};
+pub use read_at::{LocalFile, ReadAt, State};
 pub use verified::{Checks, Verified};

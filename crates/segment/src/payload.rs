@@ -362,9 +362,9 @@ impl PayloadReader {
     ) -> Result<Vec<u8>, E> {
         let frame = self.frames.get(number as usize).ok_or_else(|| damaged("does not have the frame"))?;
         let part = self.file.read_at(frame.offset, frame.part_len as usize)?;
-        let mut records = self.table.get(frame.records_at as usize..).unwrap_or_default();
-        let seqs = take_seqs(&mut records).ok_or_else(|| damaged("has a malformed table"))?;
-        let packed = decrypt(&self.owner.context(number, &hash_of(&seqs)), &part)?;
+        let records = self.table.get(frame.records_at as usize..).unwrap_or_default();
+        let records = hash_of_records(records).ok_or_else(|| damaged("has a malformed table"))?;
+        let packed = decrypt(&self.owner.context(number, &records), &part)?;
         let plain = zstd::bulk::decompress(&packed, frame.plain_len as usize)?;
         Ok(plain)
     }
@@ -394,16 +394,16 @@ fn parse_table(table: &[u8], count: u32) -> Option<Vec<FrameAt>> {
     rest.is_empty().then_some(frames)
 }
 
-/// The numbers of the entries whose records a frame has.
-fn take_seqs(table: &mut &[u8]) -> Option<Vec<u64>> {
-    let records = varint::take(table)?;
-    let mut seqs = Vec::new();
+/// SHA-256 of the numbers of the entries whose records a frame has.
+fn hash_of_records(mut table: &[u8]) -> Option<[u8; 32]> {
+    let records = varint::take(&mut table)?;
+    let mut hash = Sha256::new();
     let mut seq = 0u64;
     for _ in 0..records {
-        seq = seq.checked_add(varint::take(table)?)?;
-        seqs.push(seq);
+        seq = seq.checked_add(varint::take(&mut table)?)?;
+        hash.update(seq.to_le_bytes());
     }
-    Some(seqs)
+    Some(hash.finalize().into())
 }
 
 fn hash_of(seqs: &[u64]) -> [u8; 32] {

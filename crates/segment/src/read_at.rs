@@ -1,7 +1,7 @@
 //! Reading spans of a file of a segment, wherever it lies: a directory, an object store, memory.
 
 use bytes::Bytes;
-use indelible_os::clock;
+use indelible_os::clock::{self, Utc};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -21,14 +21,24 @@ pub trait ReadAt: Send + Sync {
     /// Exactly the bytes from `offset` to `offset + len`, and what the file is that they came from; fewer is an
     /// error, and so are bytes that are not the ones that were written, where the reader can tell.
     ///
-    /// The second is for who checked bytes of it once and does not want to again. `None`: nothing tells one state of
-    /// it from another, since it is in memory, or since whoever reads it from elsewhere checks it.
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)>;
+    /// The second is for who checked bytes of it once and does not want to again.
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)>;
 
     /// The bytes alone.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         self.read_of(offset, len).map(|(bytes, _)| bytes)
     }
+}
+
+/// What is known of the bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// They are in memory, or whoever read them has checked them: it reads the same ones again.
+    Fixed,
+    /// They came from this file.
+    File(FileState),
+    /// Others may be there the next time.
+    Unknown,
 }
 
 /// What an open file is. Another one has another, and so has the same one once it was written to, renamed or given
@@ -45,9 +55,9 @@ pub struct FileState {
 
 impl FileState {
     /// Whether its last change is long enough ago for the next one to have another time.
-    pub fn is_settled(&self) -> bool {
+    fn is_settled(&self, now: Utc) -> bool {
         let changed_us = self.changed.0.saturating_mul(1_000_000).saturating_add(self.changed.1 / 1_000);
-        clock::now().0.saturating_sub(changed_us) >= SETTLED_AFTER_US
+        now.0.saturating_sub(changed_us) >= SETTLED_AFTER_US
     }
 }
 
@@ -67,11 +77,11 @@ impl ReadAt for Bytes {
         self.len() as u64
     }
 
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.checked_add(len).filter(|end| *end <= self.len());
         let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok((self.slice(start..end), None))
+        Ok((self.slice(start..end), State::Fixed))
     }
 }
 
@@ -96,17 +106,19 @@ impl ReadAt for LocalFile {
         self.size
     }
 
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut before = FileState::from(&self.file.metadata()?);
         for _ in 0..READS_MAX {
+            // Now, and not when it was read: reading may take any time.
+            let settled = before.is_settled(clock::now());
             let mut bytes = vec![0; len];
             self.file.read_exact_at(&mut bytes, offset)?;
             let after = FileState::from(&self.file.metadata()?);
             if before == after {
-                return Ok((bytes.into(), Some(after)));
+                return Ok((bytes.into(), if settled { State::File(after) } else { State::Unknown }));
             }
             before = after;
         }

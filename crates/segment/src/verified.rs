@@ -1,11 +1,11 @@
 //! A file whose bytes are held against their hashes when they are read.
 //!
 //! The first read from a block reads and hashes all of it; later ones trust the machine to give the same bytes
-//! again, for a quarter of an hour at most and as long as the file is the same and was not changed ([`FileState`]).
+//! again, for a quarter of an hour at most and as long as the file is the same and was not changed ([`State`]).
 //! Whoever opens the same file again may go on with what was checked ([`Checks`]).
 
 use crate::manifest::{BLOCK_BYTES, FileFacts};
-use crate::{FileState, ReadAt};
+use crate::{ReadAt, State};
 use bytes::{Bytes, BytesMut};
 use indelible_ledger::Hash;
 use sha2::{Digest, Sha256};
@@ -29,38 +29,42 @@ pub struct Verified {
 #[derive(Default)]
 pub struct Checks(Mutex<Checked>);
 
-#[derive(Default)]
 struct Checked {
-    state: Option<FileState>,
+    state: State,
     /// When the first of them was checked.
     since: Option<Instant>,
     /// One bit for each block.
     blocks: Vec<u64>,
 }
 
+impl Default for Checked {
+    fn default() -> Self {
+        Self { state: State::Unknown, since: None, blocks: Vec::new() }
+    }
+}
+
+impl Checked {
+    fn holds(&self) -> bool {
+        self.state != State::Unknown && self.since.is_some_and(|since| since.elapsed() < HOLDS_FOR)
+    }
+}
+
 impl Checks {
-    /// Whether all of these were checked, not too long ago.
-    fn cover(&self, mut blocks: RangeInclusive<usize>) -> bool {
+    /// Whether all of these were checked, not too long ago. What they were checked in is answered for, once they are read.
+    fn cover(&self, mut blocks: RangeInclusive<usize>) -> Option<State> {
         let checked = self.lock();
-        checked.since.is_some_and(|since| since.elapsed() < HOLDS_FOR)
-            && blocks.all(|block| {
-                checked.blocks.get(block / 64).is_some_and(|bits| bits & (1 << (block % 64)) != 0)
-            })
+        let has =
+            |block: usize| checked.blocks.get(block / 64).is_some_and(|bits| bits & (1 << (block % 64)) != 0);
+        (checked.holds() && blocks.all(has)).then_some(checked.state)
     }
 
-    /// Whether that was of the file with this state.
-    fn are_of(&self, state: Option<FileState>) -> bool {
-        self.lock().state == state
-    }
-
-    /// Notes a block of the file with this state.
-    fn add(&self, block: usize, state: Option<FileState>) {
-        if state.is_some_and(|state| !state.is_settled()) {
+    /// Notes a block that came from there.
+    fn add(&self, block: usize, state: State) {
+        if state == State::Unknown {
             return;
         }
         let mut checked = self.lock();
-        let holds = checked.since.is_some_and(|since| since.elapsed() < HOLDS_FOR);
-        if checked.state != state || !holds {
+        if checked.state != state || !checked.holds() {
             *checked = Checked { state, since: Some(Instant::now()), blocks: Vec::new() };
         }
         if checked.blocks.len() <= block / 64 {
@@ -115,8 +119,8 @@ impl ReadAt for Verified {
     }
 
     /// What it hands out was checked.
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
-        self.read(offset, len).map(|bytes| (bytes, None))
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
+        self.read(offset, len).map(|bytes| (bytes, State::Fixed))
     }
 }
 
@@ -129,9 +133,9 @@ impl Verified {
         }
         let (first, last) =
             ((offset / BLOCK_BYTES as u64) as usize, ((end - 1) / BLOCK_BYTES as u64) as usize);
-        if self.checks.cover(first..=last) {
+        if let Some(checked) = self.checks.cover(first..=last) {
             let (bytes, state) = self.file.read_of(offset, len)?;
-            if self.checks.are_of(state) && self.checks.cover(first..=last) {
+            if state == checked {
                 return Ok(bytes);
             }
         }
@@ -253,11 +257,13 @@ mod tests {
     #[test]
     fn a_check_does_not_hold_for_ever() {
         let checks = Checks::default();
-        checks.add(3, None);
-        assert!(checks.cover(3..=3) && !checks.cover(2..=3));
+        checks.add(3, State::Fixed);
+        assert!(checks.cover(3..=3).is_some() && checks.cover(2..=3).is_none());
         checks.lock().since = Instant::now().checked_sub(HOLDS_FOR);
-        assert!(!checks.cover(3..=3));
-        checks.add(2, None);
-        assert!(checks.cover(2..=2) && !checks.cover(3..=3));
+        assert!(checks.cover(3..=3).is_none());
+        checks.add(2, State::Fixed);
+        assert!(checks.cover(2..=2).is_some() && checks.cover(3..=3).is_none());
+        checks.add(4, State::Unknown);
+        assert!(checks.cover(4..=4).is_none(), "where others may be the next time, each read is checked");
     }
 }

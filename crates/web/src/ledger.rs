@@ -11,7 +11,7 @@ use indelible_query::{Records, Segment};
 use indelible_record::entry::Entry;
 use indelible_segment::columns::Row;
 use indelible_segment::manifest::ENTRIES;
-use indelible_segment::{FileState, ReadAt};
+use indelible_segment::{ReadAt, State};
 use indelible_verify::directory::OPERATIONS;
 use std::io;
 use std::ops::ControlFlow;
@@ -116,7 +116,7 @@ impl ReadAt for Unreadable {
         self.size
     }
 
-    fn read_of(&self, _: u64, _: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, _: u64, _: usize) -> io::Result<(Bytes, State)> {
         Err(io::Error::other(self.what.clone()))
     }
 }

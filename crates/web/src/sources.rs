@@ -50,7 +50,10 @@ pub(crate) async fn take_frames(
 }
 
 fn refused(source: &str, error: &BatchError) -> Problem {
-    tracing::warn!(source, %error, "a batch was not taken");
+    // Who waits is said by who makes them wait, and not as often.
+    if !matches!(error, BatchError::Busy(_)) {
+        tracing::warn!(source, %error, "a batch was not taken");
+    }
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let hint = match error {
         BatchError::Malformed(_) => "is the source of another version?",

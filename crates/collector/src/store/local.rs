@@ -9,7 +9,7 @@ use super::Storage;
 use bytes::Bytes;
 use indelible_os::durable;
 use indelible_segment::manifest::MANIFEST;
-use indelible_segment::{FileState, LocalFile, ReadAt};
+use indelible_segment::{LocalFile, ReadAt, State};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl ReadAt for PathFile {
         self.size
     }
 
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         LocalFile::open(&self.path)?.read_of(offset, len)
     }
 }

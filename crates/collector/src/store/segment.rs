@@ -160,8 +160,7 @@ impl Segment {
 
     /// Its entries.
     pub fn entries(&self) -> Result<Arc<EntriesReader>, CollectorError> {
-        kept(&self.open.entries, || {
-            self.limit.opened(&self.open);
+        self.opened(&self.open.entries, || {
             let reader = EntriesReader::open(self.file(ENTRIES)?).map_err(io::Error::other)?;
             if reader.rows() != self.manifest.count {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "another number of rows"));
@@ -198,11 +197,9 @@ impl Segment {
         open: &mut OpenFrames,
         decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
     ) -> Result<Vec<u8>, CollectorError> {
-        let reader = kept(&self.open.payload, || {
-            self.limit.opened(&self.open);
-            PayloadReader::open(self.file(PAYLOAD)?, self.owner())
-        })
-        .map_err(|error| self.failed(PAYLOAD, &error))?;
+        let reader = self
+            .opened(&self.open.payload, || PayloadReader::open(self.file(PAYLOAD)?, self.owner()))
+            .map_err(|error| self.failed(PAYLOAD, &error))?;
         reader.record_among(place, open, decrypt)
     }
 
@@ -262,6 +259,24 @@ impl Segment {
         });
         read.map_err(|error| self.failed(ENTRIES, &error))?;
         outcome
+    }
+
+    /// What is kept open, within the bound of all segments. Others are closed once this one is open: to wait for one that is
+    /// being opened while holding another could go round in a circle.
+    fn opened<T>(
+        &self,
+        slot: &Mutex<Option<Arc<T>>>,
+        open: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<Arc<T>> {
+        let mut anew = false;
+        let reader = kept(slot, || {
+            anew = true;
+            open()
+        })?;
+        if anew {
+            self.limit.opened(&self.open);
+        }
+        Ok(reader)
     }
 
     fn owner(&self) -> Owner {

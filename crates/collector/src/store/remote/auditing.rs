@@ -7,7 +7,7 @@ use crate::store::Storage;
 use crate::store::local::LocalStorage;
 use bytes::{Bytes, BytesMut};
 use indelible_segment::manifest::{BLOCK_BYTES, MANIFEST};
-use indelible_segment::{FileState, ReadAt};
+use indelible_segment::{ReadAt, State};
 use indelible_verify::directory::Elsewhere;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -128,7 +128,7 @@ impl ReadAt for BucketFile {
         self.bytes
     }
 
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let end = offset.checked_add(len as u64).filter(|end| *end <= self.bytes).ok_or_else(short)?;
         let mut out = BytesMut::with_capacity(len);
@@ -141,6 +141,6 @@ impl ReadAt for BucketFile {
             out.extend_from_slice(part);
             at += part.len() as u64;
         }
-        Ok((out.freeze(), None))
+        Ok((out.freeze(), State::Unknown))
     }
 }

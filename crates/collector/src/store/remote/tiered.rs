@@ -9,7 +9,7 @@ use crate::store::location::Location;
 use bytes::{Bytes, BytesMut};
 use indelible_ledger::Hash;
 use indelible_segment::manifest::{BLOCK_BYTES, FileFacts, MANIFEST, MANIFEST_MAX_BYTES, hash_of};
-use indelible_segment::{FileState, LocalFile, Manifest, ReadAt};
+use indelible_segment::{LocalFile, Manifest, ReadAt, State};
 use indelible_verify::directory::CachedManifest;
 use std::collections::BTreeMap;
 use std::io;
@@ -381,11 +381,11 @@ impl ReadAt for TieredFile {
     }
 
     /// What comes from the bucket was held against its hash by the cache.
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         match LocalFile::open(&self.places.root.join(&self.segment).join(&self.file)) {
             Ok(file) => file.read_of(offset, len),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.read_remote(offset, len).map(|bytes| (bytes, None))
+                self.read_remote(offset, len).map(|bytes| (bytes, State::Fixed))
             }
             Err(error) => Err(error),
         }

@@ -17,7 +17,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use indelible_os::clock::Utc;
 use indelible_record::entry::{Entry, Status, VERSION};
 use indelible_segment::columns::Row;
-use indelible_segment::{FileState, ReadAt};
+use indelible_segment::{ReadAt, State};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -180,7 +180,7 @@ impl ReadAt for Counted {
         self.file.size()
     }
 
-    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, Option<FileState>)> {
+    fn read_of(&self, offset: u64, len: usize) -> io::Result<(Bytes, State)> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(len as u64, Ordering::Relaxed);
         self.file.read_of(offset, len)
