@@ -161,6 +161,8 @@ pub(crate) fn with_collector<T>(
     let mut config = Config::new(&data);
     config.keys = common.keys();
     config.bucket = store::configured(common)?;
+    // A command does what it is told.
+    config.seals_by_itself = false;
     config.tenants = KeyStore::verifier_keys(&config.keys)
         .map_err(Failure::new)?
         .into_iter()

@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// After a failure it is tried again this much later: a full disk does not get better in a second.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is looked whether a day is over that has no filter.
+/// How often it is looked whether a day is over whose filters are those of while it lasted.
 const FILTERS_INTERVAL: Duration = Duration::from_secs(60);
 /// `YYYY-MM-DD`.
 const DATE_CHARS: usize = 10;
@@ -122,7 +122,7 @@ impl Sealer {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) if !self.by_itself || Instant::now() < retry_at => {}
                 Err(RecvTimeoutError::Timeout) => match self.seal(false) {
-                    Ok(0) if Instant::now() >= filters_at => {
+                    Ok(sealed) if sealed > 0 || Instant::now() >= filters_at => {
                         filters_at = Instant::now() + self.keep_filters()
                     }
                     Ok(_) => {}

@@ -14,7 +14,14 @@ const LOOKS: usize = 4;
 /// Holds a directory for one writer until dropped.
 #[derive(Debug)]
 pub struct DirLock {
-    _held: File,
+    held: File,
+}
+
+impl Drop for DirLock {
+    /// Not left to the closing of the file: a child between `fork` and `exec` has it open as well.
+    fn drop(&mut self) {
+        let _ = self.held.unlock();
+    }
 }
 
 impl DirLock {
@@ -22,7 +29,7 @@ impl DirLock {
     pub fn try_acquire(dir: &Path) -> io::Result<Option<Self>> {
         let held = File::open(dir)?;
         match held.try_lock() {
-            Ok(()) => Ok(Some(Self { _held: held })),
+            Ok(()) => Ok(Some(Self { held })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
@@ -57,8 +64,10 @@ mod tests {
         let first = DirLock::try_acquire(&dir).unwrap().expect("free");
         assert!(DirLock::try_acquire(&dir).unwrap().is_none());
         assert_eq!(is_held(&dir), Some(true));
+        let of_a_child = first.held.try_clone().unwrap();
         drop(first);
         assert!(DirLock::try_acquire(&dir).unwrap().is_some());
+        drop(of_a_child);
         std::fs::remove_dir(&dir).unwrap();
     }
 }

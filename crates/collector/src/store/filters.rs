@@ -1,8 +1,10 @@
-//! Filters of days that are over: which segments a look-up by id can leave out without opening their indexes.
+//! Filters of days: which segments a look-up by id can leave out without opening their indexes.
 //!
 //! ```text
 //! DIR/cache/filters/TENANT/DATE.N        over a run of the day's segments, `indelible_segment::filter`
 //! ```
+//!
+//! While a day lasts, each eight segments more get a filter; once it is over, all of them get as few as there can be.
 //!
 //! All of it is made of the segments' `ids.idx` and may be deleted at any time: a segment that no filter knows is looked at. So is
 //! one whose filter cannot be read.
@@ -11,9 +13,10 @@ use super::View;
 use super::local::PathFile;
 use super::segment::{Day, Segment};
 use indelible_ledger::Hash;
+use indelible_os::durable;
 use indelible_segment::filter::{self, Filter, SEGMENTS_MAX};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +27,8 @@ const IDS_MAX: u64 = 1 << 24;
 const IDS_PER_ENTRY: u64 = 8;
 /// However few ids a segment has, its bits are this share of those of the largest beside it.
 const SMALLEST_SHARE: u64 = 16;
+/// What is being written of a filter.
+const STAGED: &str = ".filter.tmp";
 
 /// The filters of a data directory.
 #[derive(Default)]
@@ -32,8 +37,8 @@ pub struct Filters {
     dir: Option<PathBuf>,
     /// By ledger and date, those of one day. `None`: there are none that can be read.
     days: Mutex<HashMap<Day, Option<Arc<Vec<Filter>>>>>,
-    /// Days whose filters could not be made: not tried again by this process.
-    failed: Mutex<HashSet<Day>>,
+    /// Days whose filters could not be made, and how many segments they had: not tried again by this process while they have no more.
+    failed: Mutex<HashMap<Day, usize>>,
 }
 
 impl Filters {
@@ -63,47 +68,64 @@ impl Filters {
         segments.into_iter().filter(|segment| !without.contains(&segment.hash())).collect()
     }
 
-    /// Makes the filters of one day that is over, before `today`, and has none for its segments as they are now. Answers whether
-    /// there was one. Reads the indexes of those segments whole.
+    /// Makes filters of one day that has segments without, if there is such a day: of one that is over, before `today`, or that
+    /// has as many of them as are not looked at one by one. Answers whether there was one. Reads the indexes of those segments whole.
     pub fn make_next(&self, view: &View, today: &str) -> io::Result<bool> {
         let Some(dir) = &self.dir else { return Ok(false) };
         let mut days: BTreeMap<&Day, Vec<&Arc<Segment>>> = BTreeMap::new();
         view.all_segments().for_each(|segment| days.entry(segment.day()).or_default().push(segment));
         for (day, segments) in days {
-            let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains(day);
-            if segments.len() < SEGMENTS_MIN || day.date.as_str() >= today || failed() {
+            if segments.len() < SEGMENTS_MIN || self.failed().get(day) == Some(&segments.len()) {
                 continue;
             }
-            let known = self
-                .of(day)
-                .map(|filters| filters.iter().flat_map(|filter| filter.segments()).collect::<HashSet<_>>());
-            let complete =
-                |known: HashSet<Hash>| segments.iter().all(|segment| known.contains(&segment.hash()));
-            if !known.is_some_and(complete) {
-                let made = self.make(&dir.join(&day.tenant), day, &segments);
-                if made.is_err() {
-                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(day.clone());
-                }
-                return made.map(|()| true);
+            let Some((number, rest)) = self.due(day, &segments, day.date.as_str() >= today) else { continue };
+            let made = self.make(&dir.join(&day.tenant), day, number, rest);
+            if made.is_err() {
+                self.failed().insert(day.clone(), segments.len());
             }
+            return made.map(|()| true);
         }
         Ok(false)
     }
 
-    fn make(&self, dir: &Path, day: &Day, segments: &[&Arc<Segment>]) -> io::Result<()> {
-        std::fs::create_dir_all(dir)?;
-        self.forget(day);
-        for (number, some) in runs(segments).into_iter().enumerate() {
+    /// Those of a day's segments that are to have filters, and the number of the first of these.
+    fn due<'s, 'a>(
+        &self,
+        day: &Day,
+        segments: &'s [&'a Arc<Segment>],
+        lasts: bool,
+    ) -> Option<(usize, &'s [&'a Arc<Segment>])> {
+        let filters = self.of(day).unwrap_or_default();
+        let known: HashSet<Hash> = filters.iter().flat_map(|filter| filter.segments()).collect();
+        let is_known = |segment: &&Arc<Segment>| known.contains(&segment.hash());
+        let first = segments.iter().position(|segment| !is_known(segment)).unwrap_or(segments.len());
+        let rest = &segments[first..];
+        if lasts && !rest.iter().any(is_known) {
+            return (rest.len() >= SEGMENTS_MIN).then_some((filters.len(), rest));
+        }
+        let all = !lasts && rest.is_empty() && filters.len() <= runs(segments).len();
+        (!all).then_some((0, segments))
+    }
+
+    /// Makes filters of segments, from this number on. From 0 on: instead of all that there are.
+    fn make(&self, dir: &Path, day: &Day, number: usize, segments: &[&Arc<Segment>]) -> io::Result<()> {
+        durable::make_dir(dir)?;
+        if number == 0 {
+            self.forget(day);
+        }
+        for (number, some) in (number..).zip(runs(segments)) {
             let mut sizes = Vec::new();
             for segment in some {
                 let mut ids = 0;
                 segment.visit_ids(&mut |_| ids += 1)?;
                 sizes.push((segment.hash(), ids));
             }
-            // Not synced, nor whole at once: what there is of it is held against its checksums, and made again.
-            let mut out = BufWriter::new(std::fs::File::create(path(dir, &day.date, number))?);
+            // Under its name once it is whole: one that cannot be read takes those beside it with it.
+            let staged = dir.join(STAGED);
+            let mut out = BufWriter::new(std::fs::File::create(&staged)?);
             filter::write(&sizes, |at, put| some.get(at).map_or(Ok(()), |one| one.visit_ids(put)), &mut out)?;
-            out.flush()?;
+            durable::sync_file(&out.into_inner()?)?;
+            durable::publish_file(&staged, &path(dir, &day.date, number))?;
         }
         self.days().remove(day);
         Ok(())
@@ -146,6 +168,10 @@ impl Filters {
             }
         }
         days.remove(day);
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, HashMap<Day, usize>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn days(&self) -> std::sync::MutexGuard<'_, HashMap<Day, Option<Arc<Vec<Filter>>>>> {
