@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod index;
 pub mod keystore;
 pub mod seal;
 pub mod subjects;

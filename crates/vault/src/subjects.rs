@@ -12,9 +12,10 @@
 //!   data key     tag = pseudonym 16 · tenant hash 16 value = key wrapped by the tenant key
 //! ```
 //!
-//! Slots have a fixed size so that a key can be destroyed where it stands. Memory holds tags and slot
-//! numbers, never all keys. New slots are durable once [`Vault::sync`] returns.
+//! Slots have a fixed size so that a key can be destroyed where it stands. Memory holds where they are, by a few
+//! bits of their tags, never all keys. New slots are durable once [`Vault::sync`] returns.
 
+use crate::index::{Index, Key};
 use crate::keystore::{KeyStore, WRAPPED_BYTES};
 use crate::{VaultError, random};
 use indelible_os::durable;
@@ -28,6 +29,8 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 const SLOT_BYTES: usize = 128;
+/// Half a terabyte of them.
+const SLOTS_MAX: u64 = u32::MAX as u64;
 const CACHED_KEYS_MAX: usize = 4096;
 
 /// A subject's pseudonym: 16 random bytes, `sub_<hex>` in entries.
@@ -59,8 +62,8 @@ pub struct Vault {
     file: File,
     master: Zeroizing<[u8; 32]>,
     lookup: HashMap<String, Zeroizing<[u8; 32]>>,
-    index: HashMap<(u8, u32, [u8; 32]), u64>,
-    slots: u64,
+    index: Index,
+    slots: u32,
     dirty: bool,
     cache: HashMap<([u8; 32], u32), DataKey>,
     keys: KeyStore,
@@ -100,7 +103,7 @@ impl Vault {
             file,
             master,
             lookup: HashMap::new(),
-            index: HashMap::new(),
+            index: Index::default(),
             slots: 0,
             dirty: false,
             cache: HashMap::new(),
@@ -123,14 +126,11 @@ impl Vault {
         id: &str,
     ) -> Result<Option<SubjectRef>, VaultError> {
         let tag = self.subject_tag(tenant, basis, id);
-        match self.index.get(&(Kind::Subject as u8, 0, tag)) {
-            Some(&slot) => {
-                let mut subject = [0; 16];
-                subject.copy_from_slice(&self.read_slot(slot)?.value[..16]);
-                Ok(Some(SubjectRef(subject)))
-            }
-            None => Ok(None),
-        }
+        Ok(self.find(Kind::Subject, 0, tag)?.map(|slot| {
+            let mut subject = [0; 16];
+            subject.copy_from_slice(&slot.value[..16]);
+            SubjectRef(subject)
+        }))
     }
 
     /// The subject that `id` belongs to; made when it is new.
@@ -157,8 +157,7 @@ impl Vault {
         if let Some(key) = self.cache.get(&(tag, month)) {
             return Ok(Some(key.clone()));
         }
-        let Some(&slot) = self.index.get(&(Kind::DataKey as u8, month, tag)) else { return Ok(None) };
-        let slot = self.read_slot(slot)?;
+        let Some(slot) = self.find(Kind::DataKey, month, tag)? else { return Ok(None) };
         let Some(tenant_key) = self.find_tenant_key(tenant)? else {
             return Err(VaultError::NoKey(format!("the key of tenant {tenant} is gone")));
         };
@@ -208,15 +207,20 @@ impl Vault {
         // A slot that was being written when the machine stopped: no receipt stood on it.
         let whole = len - len % SLOT_BYTES as u64;
         self.file.set_len(whole).map_err(VaultError::io(&self.path))?;
+        let slots = whole / SLOT_BYTES as u64;
+        if slots > SLOTS_MAX {
+            return Err(VaultError::damaged(&self.path, format!("it has more than {SLOTS_MAX} slots")));
+        }
+        self.index.reserve(slots as usize);
         let mut bytes = vec![0; SLOT_BYTES * 1024];
         let mut at = 0;
         while at < whole {
             let take = bytes.len().min((whole - at) as usize);
             self.file.read_exact_at(&mut bytes[..take], at).map_err(VaultError::io(&self.path))?;
             for (n, slot) in bytes[..take].chunks(SLOT_BYTES).enumerate() {
-                let number = at / SLOT_BYTES as u64 + n as u64;
+                let number = (at / SLOT_BYTES as u64) as u32 + n as u32;
                 match Slot::decode(slot) {
-                    Some(slot) => drop(self.index.insert((slot.kind, slot.month, slot.tag), number)),
+                    Some(slot) => self.index.insert(&slot.key(), number),
                     // A sector holds whole slots. One that power loss kept from the disk reads as zeros,
                     // and nothing was promised on it; anything else was written once and has changed.
                     None if slot.iter().all(|byte| *byte == 0) => {}
@@ -225,14 +229,13 @@ impl Vault {
             }
             at += take as u64;
         }
-        self.slots = whole / SLOT_BYTES as u64;
+        self.slots = slots as u32;
         Ok(())
     }
 
     fn find_tenant_key(&mut self, tenant: &str) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
         let tag = sha256(tenant.as_bytes());
-        let Some(&slot) = self.index.get(&(Kind::TenantKey as u8, 0, tag)) else { return Ok(None) };
-        let slot = self.read_slot(slot)?;
+        let Some(slot) = self.find(Kind::TenantKey, 0, tag)? else { return Ok(None) };
         Ok(Some(KeyStore::unwrap(&self.master, &wrap_context(&slot), &slot.value)?))
     }
 
@@ -251,19 +254,33 @@ impl Vault {
 
     fn append(&mut self, slot: Slot) -> Result<(), VaultError> {
         let number = self.slots;
+        let next = number
+            .checked_add(1)
+            .ok_or_else(|| VaultError::NoKey(format!("the vault has {SLOTS_MAX} slots: it is full")))?;
         self.file
-            .write_all_at(&slot.encode(), number * SLOT_BYTES as u64)
+            .write_all_at(&slot.encode(), u64::from(number) * SLOT_BYTES as u64)
             .map_err(VaultError::io(&self.path))?;
-        self.slots += 1;
+        self.slots = next;
         self.dirty = true;
-        self.index.insert((slot.kind, slot.month, slot.tag), number);
+        self.index.insert(&slot.key(), number);
         Ok(())
     }
 
-    fn read_slot(&self, number: u64) -> Result<Slot, VaultError> {
+    fn find(&self, kind: Kind, month: u32, tag: [u8; 32]) -> Result<Option<Slot>, VaultError> {
+        let key = (kind as u8, month, tag);
+        for number in self.index.of(&key) {
+            let slot = self.read_slot(number)?;
+            if slot.key() == key {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_slot(&self, number: u32) -> Result<Slot, VaultError> {
         let mut bytes = [0; SLOT_BYTES];
         self.file
-            .read_exact_at(&mut bytes, number * SLOT_BYTES as u64)
+            .read_exact_at(&mut bytes, u64::from(number) * SLOT_BYTES as u64)
             .map_err(VaultError::io(&self.path))?;
         Slot::decode(&bytes)
             .ok_or_else(|| VaultError::damaged(&self.path, format!("slot {number} is damaged")))
@@ -302,6 +319,10 @@ impl Vault {
 }
 
 impl Slot {
+    fn key(&self) -> Key {
+        (self.kind, self.month, self.tag)
+    }
+
     fn encode(&self) -> [u8; SLOT_BYTES] {
         let mut out = [0; SLOT_BYTES];
         out[0] = self.kind;

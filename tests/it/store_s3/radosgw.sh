@@ -1,6 +1,6 @@
 #!/bin/bash
 # A Ceph with one disk and its S3 gateway, on loopback, in DIR, until standard input ends.
-# Usage: radosgw.sh DIR MON_PORT MON_V1_PORT S3_PORT. Says "ready" once the bucket "audit" is there; keys AK / SKSKSKSK.
+# Usage: radosgw.sh DIR MON_PORT MON_V1_PORT S3_PORT [DISK_BYTES]. Says "ready" once the bucket "audit" is there; keys AK / SKSKSKSK.
 set -e
 dir=$1
 mkdir -p "$dir"/{mon,osd0,mgr,rgw,out}
@@ -43,7 +43,7 @@ mgr data = $dir/mgr
 [osd.0]
 osd data = $dir/osd0
 osd objectstore = bluestore
-bluestore block size = 4294967296
+bluestore block size = ${5:-4294967296}
 bluestore block create = true
 osd memory target = 939524096
 osd class load list = *

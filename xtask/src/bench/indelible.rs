@@ -172,8 +172,13 @@ impl Site {
 
     /// Starts the collector, under `wrapper`; ready when this returns.
     pub(crate) fn start_collector(&self, wrapper: &[String]) -> Outcome<Process> {
+        self.start_collector_with(wrapper, "")
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_collector_with(&self, wrapper: &[String], settings: &str) -> Outcome<Process> {
         let config = self.dir.join("collector.toml");
-        write(&config, &self.collector_config())?;
+        write(&config, &(self.collector_config() + settings))?;
         let mut command = self.command(wrapper);
         command.arg("collector").arg("--config").arg(&config);
         let mut running =

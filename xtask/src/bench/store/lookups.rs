@@ -20,6 +20,7 @@ const WARM_UP: usize = 200;
 /// Writing `3` to it makes the kernel forget what it read: proc_sys_vm(5).
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 const GOAL_MS: f64 = 10.0;
+pub(super) const COLUMNS: [&str; 5] = ["look-ups", "of them", "p50 ms", "p99 ms", "most ms"];
 
 pub(super) fn measure(site: &Site, mut collector: Process, ids: &[String], records: u64) -> Outcome<Section> {
     let mut section = Section::new("Store: one record by its request id");
@@ -38,7 +39,7 @@ pub(super) fn measure(site: &Site, mut collector: Process, ids: &[String], recor
         left = later;
         now
     };
-    let mut table = Table::new(&["look-ups", "of them", "p50 ms", "p99 ms", "most ms"]);
+    let mut table = Table::new(&COLUMNS);
     say("store, look-ups");
     look_up(&Client::connect(site)?, take(WARM_UP))?;
     let hot = look_up(&Client::connect(site)?, take(HOT))?;
@@ -46,7 +47,7 @@ pub(super) fn measure(site: &Site, mut collector: Process, ids: &[String], recor
     let restarted = look_up(&Client::connect(site)?, take(RESTARTED))?;
     let mut rows = vec![("hot", hot.clone()), ("after a restart", restarted)];
     stop_collector(collector)?;
-    if std::fs::write(DROP_CACHES, "3").is_ok() {
+    if drop_caches() {
         collector = site.start_collector(&[])?;
         rows.push((
             "after a restart, nothing in the page cache",
@@ -56,21 +57,11 @@ pub(super) fn measure(site: &Site, mut collector: Process, ids: &[String], recor
     } else {
         section.note("An empty page cache: skipped, since only root may empty it");
     }
-    // A store that is not a directory gets its row here: segments on S3, their cache empty.
-    section.note("From an object store: not measured, since segments are in a directory");
     for (what, times) in rows {
-        let at = |share: f64| times.get((times.len() as f64 * share) as usize).or(times.last()).copied();
-        let shown = |time: Option<f64>| millis(time.unwrap_or(f64::NAN));
-        table.row(vec![
-            what.to_owned(),
-            grouped(times.len() as f64),
-            shown(at(0.5)),
-            shown(at(0.99)),
-            shown(times.last().copied()),
-        ]);
+        table.row(row(what, &times));
     }
     section.tables.push(table);
-    let p99_ms = hot.get(hot.len() * 99 / 100).map_or(f64::NAN, |us| us / 1e3);
+    let p99_ms = at(&hot, 0.99) / 1e3;
     section.goals.push(Goal {
         what: format!("look-up by request id, hot, p99, {} records", grouped(records as f64)),
         wanted: format!("< {GOAL_MS} ms"),
@@ -80,8 +71,24 @@ pub(super) fn measure(site: &Site, mut collector: Process, ids: &[String], recor
     Ok(section)
 }
 
+/// A row of a table of look-ups, whose microseconds are sorted.
+pub(super) fn row(what: &str, times: &[f64]) -> Vec<String> {
+    let times_ms = [0.5, 0.99, 1.0].map(|share| millis(at(times, share)));
+    [what.to_owned(), grouped(times.len() as f64)].into_iter().chain(times_ms).collect()
+}
+
+/// Which of these stands at a share of them, or is the last.
+pub(super) fn at(times: &[f64], share: f64) -> f64 {
+    times.get((times.len() as f64 * share) as usize).or(times.last()).copied().unwrap_or(f64::NAN)
+}
+
+/// Makes the kernel forget what it read, if it lets us.
+pub(super) fn drop_caches() -> bool {
+    std::fs::write(DROP_CACHES, "3").is_ok()
+}
+
 /// Microseconds of each, sorted.
-fn look_up(client: &Client, ids: &[String]) -> Outcome<Vec<f64>> {
+pub(super) fn look_up(client: &Client, ids: &[String]) -> Outcome<Vec<f64>> {
     let mut times = Vec::with_capacity(ids.len());
     for id in ids {
         let started = Instant::now();

@@ -3,12 +3,14 @@
 //! * `storage`: bytes for each conversation, beside a compressed record each, JSONL and PostgreSQL
 //! * `ingest`: records a second, from a source's batches to sealed segments
 //! * `lookups`: one record by its request id
+//! * `bucket`: the same once all segments are in a bucket
 //! * `queries`: six questions, to SQL, DuckDB and chdb (ClickHouse) on the same files, and PostgreSQL
 //! * `startup`: until a collector is ready, by how many segments there are
 //! * `client`, `watch`: calling the collector, and watching its memory
 //!
 //! The corpus is made while it is shipped, on the same cores.
 
+mod bucket;
 mod client;
 mod engines;
 mod ingest;
@@ -44,10 +46,13 @@ pub(crate) fn measure(bench: &Bench, records: u64) -> Outcome<Vec<Section>> {
     let looked_up = lookups::measure(&site, collector, &sample, records);
     ingest::check(&site, &mut ingested, records)?;
     let started = startup::measure(bench, &site, records);
+    // The last: segments leave their directory.
+    let from_bucket = bucket::measure(bench, &site, &sample, records);
     let mut sections = vec![ingested];
     for (title, measured) in [
         ("Store: bytes for each conversation", conversations),
         ("Store: one record by its request id", looked_up),
+        ("Store: one record from a bucket", from_bucket),
         ("Store: six questions", queried),
         ("Store: starting", started),
     ] {
