@@ -392,6 +392,9 @@ fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (S
     let mut any = false;
     for (name, value) in environment {
         let Some(name) = name.strip_prefix("INDELIBLE_").map(str::to_ascii_lowercase) else { continue };
+        if is_of_a_service(&name) {
+            continue;
+        }
         let keys: Vec<&str> = match name.split_once('_') {
             Some(("gateway", rest)) => match rest.strip_prefix("collector_") {
                 Some(rest) => vec!["gateway", "collector", rest],
@@ -413,6 +416,17 @@ fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (S
         any |= set(table, &keys, value);
     }
     any
+}
+
+/// Whether Kubernetes set it for a service whose name begins with ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_NAME`,
+/// `…_PORT`, `…_PORT_443_TCP`, `…_PORT_443_TCP_ADDR` (its documentation of services, "Environment variables").
+fn is_of_a_service(name: &str) -> bool {
+    let numbered = name.split("_port_").skip(1).any(|rest| {
+        let mut parts = rest.split('_');
+        parts.next().is_some_and(|port| port.parse::<u16>().is_ok())
+            && parts.next().is_some_and(|protocol| ["tcp", "udp", "sctp"].contains(&protocol))
+    });
+    numbered || name.ends_with("_port") || name.ends_with("_service_host") || name.contains("_service_port_")
 }
 
 fn set(table: &mut toml::Table, keys: &[&str], value: toml::Value) -> bool {
@@ -527,6 +541,30 @@ mod tests {
         let failure = load(&text, &[]).unwrap_err();
         let detail = failure.detail.unwrap();
         assert!(detail.contains("sauce_id") && detail.contains("line"), "{detail}");
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_services_of_our_names_is_no_setting() {
+        let names = [
+            ("INDELIBLE_COLLECTOR_SERVICE_HOST", "10.0.0.11"),
+            ("INDELIBLE_COLLECTOR_SERVICE_PORT", "8443"),
+            ("INDELIBLE_COLLECTOR_SERVICE_PORT_HTTPS", "8443"),
+            ("INDELIBLE_COLLECTOR_PORT", "tcp://10.0.0.11:8443"),
+            ("INDELIBLE_COLLECTOR_PORT_8443_TCP", "tcp://10.0.0.11:8443"),
+            ("INDELIBLE_GATEWAY_PORT_4000_TCP_PROTO", "tcp"),
+            ("INDELIBLE_GATEWAY_INTERNAL_PORT_4000_TCP_ADDR", "10.0.0.12"),
+        ];
+        load(REFERENCE, &names).map_err(|failure| failure.detail).unwrap();
+        // And none of ours is taken for one of those, commented out or not.
+        let ours: Vec<&str> = REFERENCE
+            .lines()
+            .filter_map(|line| line.trim_start_matches("# ").split_once(" = ").map(|(name, _)| name))
+            .collect();
+        assert!(ours.len() > 50, "{}", ours.len());
+        let taken =
+            |key: &&&str| ["gateway", "collector"].iter().any(|of| is_of_a_service(&format!("{of}_{key}")));
+        assert_eq!(ours.iter().find(taken), None);
+        load(REFERENCE, &[("INDELIBLE_COLLECTOR_PORTS", "1")]).unwrap_err();
     }
 
     #[test]
