@@ -11,6 +11,7 @@ mod session;
 mod table;
 mod tail;
 mod trouble;
+mod unordered;
 mod views;
 
 #[cfg(test)]
