@@ -11,7 +11,6 @@ mod session;
 mod table;
 mod tail;
 mod trouble;
-mod unordered;
 mod views;
 
 #[cfg(test)]

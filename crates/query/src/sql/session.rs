@@ -3,7 +3,7 @@
 use super::segments::{Footers, NoStores};
 use super::table::Events;
 use super::views::VIEWS;
-use super::{functions, guard, unordered};
+use super::{functions, guard};
 use crate::{Limits, Records};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::view::ViewTable;
@@ -55,7 +55,6 @@ pub(super) async fn open(
     scalar.extend(functions::scalar(&records));
     let mut aggregate = SessionStateDefaults::default_aggregate_functions();
     aggregate.extend(functions::aggregate());
-    aggregate.extend(unordered::functions());
     // No file formats, no table factories and no table functions: there is nothing to make tables of.
     let state = SessionStateBuilder::new()
         .with_config(config)

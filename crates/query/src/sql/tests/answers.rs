@@ -98,30 +98,6 @@ fn rates_percentiles_and_members_of_json_are_functions() {
 }
 
 #[test]
-fn percentiles_are_of_values_in_any_order_and_nothing_is_sorted_for_them() {
-    let store = || Store::of(calls(101), 64);
-    let all = rows(
-        store(),
-        "SELECT percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms) AS low, \
-         percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms DESC) AS high, \
-         quantile_cont(latency_ms, 0.5) AS middle, \
-         percentile_cont(1.0) WITHIN GROUP (ORDER BY latency_ms DESC) AS least, \
-         percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE latency_ms < 11) AS few, \
-         approx_percentile_cont(0.1) WITHIN GROUP (ORDER BY latency_ms DESC) AS about FROM inferences",
-    );
-    let of = |name: &str| all[0][name].as_f64().unwrap();
-    assert_eq!((of("low"), of("high"), of("middle")), (25.0, 75.0, 50.0), "{all:?}");
-    assert_eq!((of("least"), of("few")), (0.0, 5.0), "{all:?}");
-    assert!((of("about") - 90.0).abs() <= 1.0, "{all:?}");
-    let grouped = "SELECT model, percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms DESC) AS middle, \
-                   approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS about \
-                   FROM inferences GROUP BY model";
-    assert_eq!(rows(store(), grouped).len(), 2);
-    let plan = format!("{:?}", rows(store(), &format!("EXPLAIN {grouped}")));
-    assert!(plan.contains("AggregateExec") && !plan.contains("SortExec"), "{plan}");
-}
-
-#[test]
 fn views_answer_the_usual_questions() {
     let mut entries = calls(8);
     entries[3].event_type = "gap".to_owned();
