@@ -5,11 +5,12 @@
 //! | `subject('user')` | the pseudonym of a user, NULL where nobody of that name was recorded |
 //! | `shown('text')` | a string that a client chose, as entries show it |
 //! | `p50(x)` … `p99(x)` | percentiles, approximate (t-digest) |
+//! | `percentile_cont(share)` | exact ones, in less memory |
 //! | `error_rate(status)` | the share of requests that failed, of those that have a status |
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
 //! | `json_list(text, key, …)` | a list of strings in JSON text |
 
-use super::date_trunc;
+use super::{date_trunc, percentile_cont};
 use crate::Records;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder, StringViewBuilder};
 use datafusion::arrow::compute::cast;
@@ -59,7 +60,8 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         Arc::new(AggregateUDF::from(Percentile { name, percent, signature }))
     });
     let signature = Signature::uniform(1, vec![DataType::Utf8View], Volatility::Immutable);
-    percentiles.into_iter().chain([Arc::new(AggregateUDF::from(ErrorRate { signature }))]).collect()
+    let ours = [percentile_cont::function(), Arc::new(AggregateUDF::from(ErrorRate { signature }))];
+    percentiles.into_iter().chain(ours).collect()
 });
 
 /// A function that asks the ledger. It is replaced by its answer, a literal, while the query is planned: what it
