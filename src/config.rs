@@ -389,10 +389,15 @@ pub(crate) fn parse(
 }
 
 fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (String, String)>) -> bool {
+    let ours = environment.filter_map(|(name, value)| {
+        name.strip_prefix("INDELIBLE_").map(|name| (name.to_ascii_lowercase(), value))
+    });
+    let ours: Vec<(String, String)> = ours.collect();
+    let services: Vec<&str> =
+        ours.iter().filter_map(|(name, _)| name.strip_suffix("_service_host")).collect();
     let mut any = false;
-    for (name, value) in environment {
-        let Some(name) = name.strip_prefix("INDELIBLE_").map(str::to_ascii_lowercase) else { continue };
-        if is_of_a_service(&name) {
+    for (name, value) in &ours {
+        if is_of_a_service(name, &services) {
             continue;
         }
         let keys: Vec<&str> = match name.split_once('_') {
@@ -412,21 +417,21 @@ fn apply_overrides(table: &mut toml::Table, environment: impl Iterator<Item = (S
             .parse::<toml::Table>()
             .ok()
             .and_then(|mut table| table.remove("v"))
-            .unwrap_or(toml::Value::String(value));
+            .unwrap_or_else(|| toml::Value::String(value.clone()));
         any |= set(table, &keys, value);
     }
     any
 }
 
-/// Whether Kubernetes set it for a service whose name begins with ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_NAME`,
-/// `…_PORT`, `…_PORT_443_TCP`, `…_PORT_443_TCP_ADDR` (its documentation of services, "Environment variables").
-fn is_of_a_service(name: &str) -> bool {
-    let numbered = name.split("_port_").skip(1).any(|rest| {
-        let mut parts = rest.split('_');
-        parts.next().is_some_and(|port| port.parse::<u16>().is_ok())
-            && parts.next().is_some_and(|protocol| ["tcp", "udp", "sctp"].contains(&protocol))
-    });
-    numbered || name.ends_with("_port") || name.ends_with("_service_host") || name.contains("_service_port_")
+/// Whether Kubernetes set it for one of these services, whose names begin with ours: `…_SERVICE_HOST`, which each has,
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_NAME`, `…_PORT`, `…_PORT_443_TCP`, `…_PORT_443_TCP_ADDR` (its documentation of services,
+/// "Environment variables").
+fn is_of_a_service(name: &str, services: &[&str]) -> bool {
+    let beginnings = ["_service_host", "_service_port", "_port"];
+    services.iter().filter_map(|service| name.strip_prefix(service)).any(|rest| {
+        let rest = beginnings.iter().find_map(|beginning| rest.strip_prefix(beginning));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
 }
 
 fn set(table: &mut toml::Table, keys: &[&str], value: toml::Value) -> bool {
@@ -552,7 +557,9 @@ mod tests {
             ("INDELIBLE_COLLECTOR_PORT", "tcp://10.0.0.11:8443"),
             ("INDELIBLE_COLLECTOR_PORT_8443_TCP", "tcp://10.0.0.11:8443"),
             ("INDELIBLE_GATEWAY_PORT_4000_TCP_PROTO", "tcp"),
-            ("INDELIBLE_GATEWAY_INTERNAL_PORT_4000_TCP_ADDR", "10.0.0.12"),
+            ("INDELIBLE_GATEWAY_SERVICE_HOST", "10.0.0.12"),
+            ("INDELIBLE_GATEWAY_INTERNAL_PORT_4000_TCP_ADDR", "10.0.0.13"),
+            ("INDELIBLE_GATEWAY_INTERNAL_SERVICE_HOST", "10.0.0.13"),
         ];
         load(REFERENCE, &names).map_err(|failure| failure.detail).unwrap();
         // And none of ours is taken for one of those, commented out or not.
@@ -561,10 +568,18 @@ mod tests {
             .filter_map(|line| line.trim_start_matches("# ").split_once(" = ").map(|(name, _)| name))
             .collect();
         assert!(ours.len() > 50, "{}", ours.len());
+        let services = ["gateway", "collector", "gateway_internal"];
         let taken =
-            |key: &&&str| ["gateway", "collector"].iter().any(|of| is_of_a_service(&format!("{of}_{key}")));
+            |key: &&&str| services.iter().any(|of| is_of_a_service(&format!("{of}_{key}"), &services));
         assert_eq!(ours.iter().find(taken), None);
-        load(REFERENCE, &[("INDELIBLE_COLLECTOR_PORTS", "1")]).unwrap_err();
+        // Without such a service they are mistakes, and said to be.
+        for name in [
+            "INDELIBLE_COLLECTOR_PORT",
+            "INDELIBLE_COLLECTOR_SERVICE_PORT",
+            "INDELIBLE_GATEWAY_PORT_4000_TCP",
+        ] {
+            load(REFERENCE, &[(name, "1"), ("INDELIBLE_COLLECTOR_PORTS_SERVICE_HOST", "x")]).unwrap_err();
+        }
     }
 
     #[test]

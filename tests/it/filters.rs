@@ -18,6 +18,8 @@ const OVER: &str = "9999-12-31";
 const LASTS: &str = "2000-01-01";
 
 const NOBODYS: &str = "019ab2c3-1111-7abc-8def-0123456789ab";
+/// A filter that is being made.
+const STAGED: &str = ".staged.7";
 const FILES: [&str; 2] = ["ids.idx", "entries.parquet"];
 
 /// A day of segments, and the ids of the events in each.
@@ -65,7 +67,7 @@ fn make_with(data: &Path, count: usize, today: &str) -> usize {
     let store = Store::open(Arc::new(LocalStorage::existing(&some))).unwrap();
     let filters = Filters::new(data);
     let mut made = 0;
-    while filters.make_next(&store.view(), today).unwrap() {
+    while filters.make_next(&store.view(), today, &|| true).unwrap() {
         made += 1;
     }
     std::fs::remove_dir_all(some).unwrap();
@@ -144,7 +146,7 @@ fn while_a_day_lasts_each_run_of_segments_gets_a_filter_and_all_get_one_once_it_
     assert_eq!(filters(&site.data).len(), 2 * ledgers);
     assert_eq!(std::fs::read(path).unwrap(), before, "what there was stays");
     // What a process left that ended while it wrote one.
-    std::fs::write(path.with_file_name(".filter.tmp"), &before[..before.len() / 2]).unwrap();
+    std::fs::write(path.with_file_name(STAGED), &before[..before.len() / 2]).unwrap();
 
     let dirs = segments_of(&site.data, "default");
     let away = site.data.parent().unwrap().join("away");
@@ -158,7 +160,7 @@ fn while_a_day_lasts_each_run_of_segments_gets_a_filter_and_all_get_one_once_it_
     assert_eq!(make_all(&site.data, OVER), ledgers);
     assert_eq!(make_all(&site.data, OVER), 0, "they are there");
     let made = filters(&site.data);
-    assert_eq!(made.iter().filter(|path| !path.ends_with(".filter.tmp")).count(), ledgers);
+    assert_eq!(made.iter().filter(|path| !path.ends_with(STAGED)).count(), ledgers);
     take_away(&dirs, 3, &away);
     assert_eq!(found(&site, &ids[3][0]), Ok(1));
 }

@@ -140,7 +140,8 @@ impl Sealer {
     /// Makes the filters of one day, if that is due. Answers when to look again.
     fn keep_filters(&self) -> Duration {
         let today = clock::now().to_string();
-        match self.filters.make_next(&self.store.view(), today.get(..DATE_CHARS).unwrap_or_default()) {
+        let today = today.get(..DATE_CHARS).unwrap_or_default();
+        match self.filters.make_next(&self.store.view(), today, &|| self.go_on().is_ok()) {
             Ok(true) => Duration::ZERO,
             Ok(false) => FILTERS_INTERVAL,
             Err(error) => {

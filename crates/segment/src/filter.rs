@@ -10,8 +10,8 @@
 //! row    = word u64 * · crc u32                                     (one for each block: all segments' words, in order)
 //! ```
 //!
-//! Integers are little endian. The first `crc` is CRC-32C of all before it, that of a row CRC-32C of its number (u32) and words. An
-//! id's hash is that of [`ids`](crate::ids). Its row is `hash · blocks / 2^64`; in it, seven bits of each segment's words are set:
+//! Integers are little endian. The first `crc` is CRC-32C of all before it, that of a row CRC-32C of the first `crc`, its number (u32)
+//! and words: no row of another file passes for one of this. An id's hash is that of [`ids`](crate::ids). Its row is `hash · blocks / 2^64`; in it, seven bits of each segment's words are set:
 //! bit `n` is at `(low + n · high) mod (64 · words)` for n from 0, where `low` and `high | 1` are the halves of
 //! `hash · 0x9e3779b97f4a7c15`.
 
@@ -20,12 +20,12 @@ use indelible_ledger::Hash;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-const MAGIC: [u8; 8] = *b"INDDAY\0\x01";
+const MAGIC: [u8; 8] = *b"INDDAY\0\x02";
 const HEAD_BYTES: usize = 8 + 4 + 4;
 const SEGMENT_BYTES: usize = 32 + 4;
 const CRC_BYTES: usize = 4;
 const WORD_BYTES: usize = 8;
-/// Bits for each id: of segments that do not have it, one in some two thousand is looked at all the same.
+/// Bits for each id: of segments that do not have it, one in some seven hundred is looked at all the same.
 const BITS_PER_ID: u64 = 16;
 const BITS_SET: u64 = 7;
 /// Ids of the largest segment in a block, on average: a block of it is 128 bytes.
@@ -52,9 +52,11 @@ pub fn write(
     }
     let most = segments.iter().map(|(_, ids)| *ids).max().unwrap_or(0);
     let blocks = most.div_ceil(IDS_PER_BLOCK).clamp(1, BLOCKS_MAX);
+    // Where there are few blocks there is room in them: a handful of ids must not look like others.
+    let least = (u64::from(WORDS_MAX) / blocks).max(1) as u32;
     let words_of = |ids: u64| {
         let bits = (ids * BITS_PER_ID).div_ceil(blocks);
-        u32::try_from(bits.div_ceil(64)).map_or(WORDS_MAX, |words| words.clamp(1, WORDS_MAX))
+        u32::try_from(bits.div_ceil(64)).map_or(WORDS_MAX, |words| words.clamp(least, WORDS_MAX))
     };
     let mut head = Vec::new();
     head.extend_from_slice(&MAGIC);
@@ -64,7 +66,8 @@ pub fn write(
         head.extend_from_slice(&hash.0);
         head.extend_from_slice(&words_of(*ids).to_le_bytes());
     }
-    head.extend_from_slice(&crc32c::crc32c(&head).to_le_bytes());
+    let head_crc = crc32c::crc32c(&head);
+    head.extend_from_slice(&head_crc.to_le_bytes());
     out.write_all(&head)?;
     let row_words: usize = segments.iter().map(|(_, ids)| words_of(*ids) as usize).sum();
     let mut rows = vec![0u64; row_words * blocks as usize];
@@ -83,7 +86,7 @@ pub fn write(
         let row: Vec<u8> =
             rows[number * row_words..][..row_words].iter().flat_map(|word| word.to_le_bytes()).collect();
         out.write_all(&row)?;
-        out.write_all(&row_crc(number as u32, &row).to_le_bytes())?;
+        out.write_all(&row_crc(head_crc, number as u32, &row).to_le_bytes())?;
     }
     Ok(())
 }
@@ -91,6 +94,7 @@ pub fn write(
 /// An open filter: what it says of its segments is in memory, 36 bytes each.
 pub struct Filter {
     file: Arc<dyn ReadAt>,
+    head_crc: u32,
     blocks: u64,
     /// Manifest, first word in a row, words.
     segments: Vec<(Hash, usize, u32)>,
@@ -122,7 +126,8 @@ impl Filter {
         }
         let head = file.read_at(0, len)?;
         let (said, crc) = head.split_at(len - CRC_BYTES);
-        if crc32c::crc32c(said) != number(crc, 0) {
+        let head_crc = crc32c::crc32c(said);
+        if head_crc != number(crc, 0) {
             return Err(damaged("is damaged at its beginning"));
         }
         let mut segments = Vec::with_capacity(count);
@@ -139,7 +144,7 @@ impl Filter {
         if size != len as u64 + blocks * row_bytes as u64 {
             return Err(damaged("has another length than it says"));
         }
-        Ok(Self { file, blocks, segments, row_bytes, rows_at: len as u64 })
+        Ok(Self { file, head_crc, blocks, segments, row_bytes, rows_at: len as u64 })
     }
 
     /// The manifests of all its segments.
@@ -157,7 +162,7 @@ impl Filter {
             let number = row_of(*hash, self.blocks);
             let row = self.file.read_at(self.rows_at + number * self.row_bytes as u64, self.row_bytes)?;
             let (words, crc) = row.split_at(self.row_bytes - CRC_BYTES);
-            if row_crc(number as u32, words).to_le_bytes() != *crc {
+            if row_crc(self.head_crc, number as u32, words).to_le_bytes() != *crc {
                 return Err(damaged("has a damaged row"));
             }
             let word = |at: usize| {
@@ -188,8 +193,8 @@ fn bits(hash: u64, words: u32) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
-fn row_crc(number: u32, words: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), words)
+fn row_crc(head_crc: u32, number: u32, words: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(head_crc, &number.to_le_bytes()), words)
 }
 
 fn damaged(what: &str) -> io::Error {
@@ -267,6 +272,23 @@ mod tests {
         }
         for len in 0..whole.len() {
             assert!(opened(whole[..len].to_vec()).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_takes_the_place_of_an_open_one_is_noticed() {
+        let of = |first: u8, from: u64| {
+            let segments: Vec<_> =
+                (first..first + 3).map(|n| (Hash([n; 32]), spread(from + 100 * u64::from(n), 90))).collect();
+            (make(&segments).expect("made"), segments)
+        };
+        let ((one, segments), (other, _)) = (of(1, 0), of(2, 0));
+        assert_eq!(one.len(), other.len());
+        let head = one.len() - 2 * (3 * 32 * WORD_BYTES + CRC_BYTES);
+        let mixed = [&one[..head], &other[head..]].concat();
+        let filter = opened(mixed).expect("its beginning is whole");
+        for id in segments.iter().flat_map(|(_, ids)| ids) {
+            assert_eq!(filter.without(&[*id]).map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Where slots are, by what they are of: nine bytes for each slot in memory, and as many again while there is room to grow.
+//! Where slots are, by what they are of: nine bytes in a table that is seven sixteenths to seven eighths full, so ten to twenty for
+//! each slot, and half as much again while it grows.
 //!
 //! It has half of a hash and not what was hashed. Who asks gets the slots that it may be, mostly one or none, and reads them.
 

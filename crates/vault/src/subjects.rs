@@ -268,13 +268,16 @@ impl Vault {
 
     fn find(&self, kind: Kind, month: u32, tag: [u8; 32]) -> Result<Option<Slot>, VaultError> {
         let key = (kind as u8, month, tag);
+        let mut unreadable = None;
         for number in self.index.of(&key) {
-            let slot = self.read_slot(number)?;
-            if slot.key() == key {
-                return Ok(Some(slot));
+            match self.read_slot(number) {
+                // The index knows a part of the key: another's slot must never pass for this one.
+                Ok(slot) if slot.key() == key => return Ok(Some(slot)),
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
     fn read_slot(&self, number: u32) -> Result<Slot, VaultError> {
@@ -465,6 +468,45 @@ mod tests {
         let mut vault = open(temp.path());
         assert_eq!(vault.find_subject("t", Basis::User, "a").unwrap(), None);
         assert!(vault.find_subject("t", Basis::User, "b").unwrap().is_some());
+    }
+
+    #[test]
+    fn keys_that_the_index_cannot_tell_apart_stay_apart() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut vault = open(temp.path());
+        // The index knows four bytes of each.
+        let subjects: Vec<SubjectRef> =
+            (0..3u8).map(|n| SubjectRef(std::array::from_fn(|at| if at < 4 { 7 } else { n }))).collect();
+        let sealed: Vec<Vec<u8>> = subjects[..2]
+            .iter()
+            .map(|subject| {
+                seal::seal(&vault.data_key("bank", *subject, 24322).unwrap(), b"context", b"a prompt")
+                    .unwrap()
+            })
+            .collect();
+        vault.sync().unwrap();
+        drop(vault);
+        for order in [[0, 1], [1, 0]] {
+            let mut vault = open(temp.path());
+            for n in order {
+                let key = vault.find_data_key("bank", subjects[n], 24322).unwrap().expect("kept");
+                assert_eq!(key.subject(), subjects[n]);
+                assert_eq!(seal::open(&key, b"context", &sealed[n]).unwrap(), b"a prompt");
+                assert!(seal::open(&key, b"context", &sealed[1 - n]).is_err());
+            }
+            assert!(vault.find_data_key("bank", subjects[2], 24322).unwrap().is_none(), "not another's");
+        }
+        // One that has changed since it was opened answers for nobody, and hides nobody else's.
+        let vault = Vault::open(KeyStore::open(temp.path()).unwrap()).unwrap();
+        let path = temp.path().join("vault.slots");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - SLOT_BYTES;
+        bytes[last + 20] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut vault = vault;
+        assert!(vault.find_data_key("bank", subjects[0], 24322).unwrap().is_some());
+        assert!(vault.find_data_key("bank", subjects[1], 24322).is_err());
+        assert!(vault.find_data_key("bank", subjects[2], 24322).is_err(), "it may have been this one");
     }
 
     #[test]

@@ -62,14 +62,14 @@ exec 3>out/start.log
     $key -n osd.0 --cap mon 'allow profile osd' --cap mgr 'allow profile osd' --cap osd 'allow *'
     $key -n client.rgw.a --cap mon 'allow rw' --cap osd 'allow rwx' --cap mgr 'allow rw'
     monmaptool --create --clobber --fsid "$fsid" --addv a "[v2:127.0.0.1:$2,v1:127.0.0.1:$3]" monmap
-    ceph-mon -c ceph.conf --mkfs -i a --monmap monmap --keyring keyring
+    timeout 60 ceph-mon -c ceph.conf --mkfs -i a --monmap monmap --keyring keyring
     ceph-mon -c ceph.conf -i a -f &
     pids+=($!)
     ceph-mgr -c ceph.conf -i x -f &
     pids+=($!)
     uuid=$(cat /proc/sys/kernel/random/uuid)
     timeout 120 ceph -c ceph.conf osd new "$uuid" 0
-    ceph-osd -c ceph.conf -i 0 --mkfs --osd-uuid "$uuid"
+    timeout 120 ceph-osd -c ceph.conf -i 0 --mkfs --osd-uuid "$uuid"
     ceph-osd -c ceph.conf -i 0 -f &
     pids+=($!)
     radosgw -c ceph.conf -n client.rgw.a -f &
@@ -78,7 +78,7 @@ exec 3>out/start.log
         curl -s -o /dev/null "http://127.0.0.1:$4/" && break
         sleep 1
     done
-    radosgw-admin -c ceph.conf -n client.rgw.a user create --uid=audit --display-name=audit \
+    timeout 300 radosgw-admin -c ceph.conf -n client.rgw.a user create --uid=audit --display-name=audit \
         --access-key=AK --secret-key=SKSKSKSK
     now=$(date -uR)
     signature=$(printf 'PUT\n\n\n%s\n/audit' "$now" | openssl dgst -sha1 -hmac SKSKSKSK -binary | base64)

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Fewer segments in a day are looked at one by one.
 pub const SEGMENTS_MIN: usize = 8;
@@ -27,18 +28,20 @@ const IDS_MAX: u64 = 1 << 24;
 const IDS_PER_ENTRY: u64 = 8;
 /// However few ids a segment has, its bits are this share of those of the largest beside it.
 const SMALLEST_SHARE: u64 = 16;
-/// What is being written of a filter.
-const STAGED: &str = ".filter.tmp";
+/// Filters that are being made, by their numbers.
+const STAGED: &str = ".staged";
+/// How long a day whose filters could not be made is left as it is.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The filters of a data directory.
+/// The filters of a data directory. One process makes them, on one thread; any number of threads ask them.
 #[derive(Default)]
 pub struct Filters {
     /// `None`: there are none.
     dir: Option<PathBuf>,
     /// By ledger and date, those of one day. `None`: there are none that can be read.
     days: Mutex<HashMap<Day, Option<Arc<Vec<Filter>>>>>,
-    /// Days whose filters could not be made, and how many segments they had: not tried again by this process while they have no more.
-    failed: Mutex<HashMap<Day, usize>>,
+    /// Days whose filters could not be made, and when that was.
+    failed: Mutex<HashMap<Day, Instant>>,
 }
 
 impl Filters {
@@ -55,12 +58,13 @@ impl Filters {
             else {
                 continue;
             };
-            for filter in self.of(day).iter().flat_map(|filters| filters.iter()) {
+            let Some(filters) = self.of(day) else { continue };
+            for filter in filters.iter() {
                 match filter.without(hashes) {
                     Ok(none) => without.extend(none),
                     Err(error) => {
-                        tracing::warn!(day = day.date, %error, "a filter cannot be read: it is made again");
-                        self.forget(day);
+                        self.unreadable(day, &filters, &error);
+                        break;
                     }
                 }
             }
@@ -69,21 +73,26 @@ impl Filters {
     }
 
     /// Makes filters of one day that has segments without, if there is such a day: of one that is over, before `today`, or that
-    /// has as many of them as are not looked at one by one. Answers whether there was one. Reads the indexes of those segments whole.
-    pub fn make_next(&self, view: &View, today: &str) -> io::Result<bool> {
+    /// has as many of them as are not looked at one by one. Answers whether there was one. Reads the indexes of those segments whole,
+    /// while `go_on` says so.
+    pub fn make_next(&self, view: &View, today: &str, go_on: &dyn Fn() -> bool) -> io::Result<bool> {
         let Some(dir) = &self.dir else { return Ok(false) };
         let mut days: BTreeMap<&Day, Vec<&Arc<Segment>>> = BTreeMap::new();
         view.all_segments().for_each(|segment| days.entry(segment.day()).or_default().push(segment));
         for (day, segments) in days {
-            if segments.len() < SEGMENTS_MIN || self.failed().get(day) == Some(&segments.len()) {
+            let failed = self.failed().get(day).is_some_and(|at| at.elapsed() < RETRY_INTERVAL);
+            if segments.len() < SEGMENTS_MIN || failed {
                 continue;
             }
-            let Some((number, rest)) = self.due(day, &segments, day.date.as_str() >= today) else { continue };
-            let made = self.make(&dir.join(&day.tenant), day, number, rest);
-            if made.is_err() {
-                self.failed().insert(day.clone(), segments.len());
-            }
-            return made.map(|()| true);
+            let Some((number, some)) = self.due(day, &segments, day.date.as_str() >= today) else { continue };
+            return match self.make(&dir.join(&day.tenant), day, number, some, go_on) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+                Err(error) => {
+                    self.failed().insert(day.clone(), Instant::now());
+                    Err(error)
+                }
+                Ok(()) => Ok(true),
+            };
         }
         Ok(false)
     }
@@ -95,40 +104,71 @@ impl Filters {
         segments: &'s [&'a Arc<Segment>],
         lasts: bool,
     ) -> Option<(usize, &'s [&'a Arc<Segment>])> {
-        let filters = self.of(day).unwrap_or_default();
-        let known: HashSet<Hash> = filters.iter().flat_map(|filter| filter.segments()).collect();
+        let filters = self.of(day);
+        let filters = filters.as_ref().map_or(&[][..], |filters| filters);
+        let known: HashSet<Hash> = filters.iter().flat_map(Filter::segments).collect();
         let is_known = |segment: &&Arc<Segment>| known.contains(&segment.hash());
         let first = segments.iter().position(|segment| !is_known(segment)).unwrap_or(segments.len());
         let rest = &segments[first..];
-        if lasts && !rest.iter().any(is_known) {
+        let in_order = !rest.iter().any(is_known);
+        if lasts && in_order {
             return (rest.len() >= SEGMENTS_MIN).then_some((filters.len(), rest));
         }
-        let all = !lasts && rest.is_empty() && filters.len() <= runs(segments).len();
-        (!all).then_some((0, segments))
+        let more = filters.len() + runs(rest).len();
+        match (in_order && more <= runs(segments).len(), rest.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some((filters.len(), rest)),
+            (false, _) => Some((0, segments)),
+        }
     }
 
-    /// Makes filters of segments, from this number on. From 0 on: instead of all that there are.
-    fn make(&self, dir: &Path, day: &Day, number: usize, segments: &[&Arc<Segment>]) -> io::Result<()> {
+    /// Makes filters of segments, from this number on: if that is 0, in place of all that there are, once they are whole.
+    fn make(
+        &self,
+        dir: &Path,
+        day: &Day,
+        number: usize,
+        segments: &[&Arc<Segment>],
+        go_on: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
         durable::make_dir(dir)?;
-        if number == 0 {
-            self.forget(day);
-        }
+        let mut made = Vec::new();
         for (number, some) in (number..).zip(runs(segments)) {
+            let visit = |segment: &Arc<Segment>, put: &mut dyn FnMut(u64)| match go_on() {
+                true => segment.visit_ids(put),
+                false => Err(io::ErrorKind::Interrupted.into()),
+            };
             let mut sizes = Vec::new();
             for segment in some {
                 let mut ids = 0;
-                segment.visit_ids(&mut |_| ids += 1)?;
+                visit(segment, &mut |_| ids += 1)?;
                 sizes.push((segment.hash(), ids));
             }
-            // Under its name once it is whole: one that cannot be read takes those beside it with it.
-            let staged = dir.join(STAGED);
+            let staged = dir.join(format!("{STAGED}.{number}"));
             let mut out = BufWriter::new(std::fs::File::create(&staged)?);
-            filter::write(&sizes, |at, put| some.get(at).map_or(Ok(()), |one| one.visit_ids(put)), &mut out)?;
+            filter::write(&sizes, |at, put| some.get(at).map_or(Ok(()), |one| visit(one, put)), &mut out)?;
             durable::sync_file(&out.into_inner()?)?;
-            durable::publish_file(&staged, &path(dir, &day.date, number))?;
+            made.push((staged, path(dir, &day.date, number)));
         }
+        // Who has the ones before open finds that rows are not theirs, and looks at the segments.
+        made.iter().try_for_each(|(staged, path)| durable::publish_file(staged, path))?;
+        let mut surplus = number + made.len();
+        while std::fs::remove_file(path(dir, &day.date, surplus)).is_ok() {
+            surplus += 1;
+        }
+        self.failed().remove(day);
         self.days().remove(day);
         Ok(())
+    }
+
+    /// One of these cannot be read. If they are damaged, and not others by now, they are made again.
+    fn unreadable(&self, day: &Day, filters: &Arc<Vec<Filter>>, error: &io::Error) {
+        let mut days = self.days();
+        let same = days.get(day).is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, filters)));
+        if same && error.kind() == io::ErrorKind::InvalidData {
+            tracing::warn!(day = day.date, %error, "a filter cannot be read: it is made again");
+            days.insert(day.clone(), None);
+        }
     }
 
     fn of(&self, day: &Day) -> Option<Arc<Vec<Filter>>> {
@@ -158,19 +198,7 @@ impl Filters {
         Ok((!filters.is_empty()).then_some(filters))
     }
 
-    /// Removes those of a day.
-    fn forget(&self, day: &Day) {
-        let mut days = self.days();
-        if let Some(dir) = self.dir.as_ref().map(|dir| dir.join(&day.tenant)) {
-            let mut number = 0;
-            while std::fs::remove_file(path(&dir, &day.date, number)).is_ok() {
-                number += 1;
-            }
-        }
-        days.remove(day);
-    }
-
-    fn failed(&self) -> std::sync::MutexGuard<'_, HashMap<Day, usize>> {
+    fn failed(&self) -> std::sync::MutexGuard<'_, HashMap<Day, Instant>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
