@@ -228,7 +228,7 @@ impl Bench {
             .args(["build", "--release", "--quiet"])
             .args(["-p", "indelible", "-p", "indelible-standin", "-p", "indelible-verify"])
             .args(["--no-default-features", "--features"])
-            .arg(if sql { "indelible/demo,indelible/sql" } else { "indelible/demo" })
+            .arg(if sql { "indelible/demo,indelible/s3,indelible/sql" } else { "indelible/demo" })
             .current_dir(&root)
             .status()
             .map_err(|error| format!("cannot run cargo: {error}"))?;
