@@ -25,7 +25,7 @@ const DISK_SHARE: f64 = 1.5;
 const DISK_MORE: f64 = 4.0 * 1024.0 * 1024.0 * 1024.0;
 const LOOK_UPS: usize = 400;
 /// A minute, and one more for so many bytes.
-const BYTES_A_MINUTE: f64 = 300e6;
+const BYTES_A_MINUTE: f64 = 1.8e9;
 const POLL: Duration = Duration::from_millis(200);
 const GOAL_MS: f64 = 1000.0;
 
