@@ -62,10 +62,7 @@ impl Filters {
             for filter in filters.iter() {
                 match filter.without(hashes) {
                     Ok(none) => without.extend(none),
-                    Err(error) => {
-                        self.unreadable(day, &filters, &error);
-                        break;
-                    }
+                    Err(error) => self.unreadable(day, &filters, &error),
                 }
             }
         }
@@ -85,7 +82,10 @@ impl Filters {
                 continue;
             }
             let Some((number, some)) = self.due(day, &segments, day.date.as_str() >= today) else { continue };
-            return match self.make(&dir.join(&day.tenant), day, number, some, go_on) {
+            let dir = dir.join(&day.tenant);
+            let made = self.make(&dir, day, number, some, go_on);
+            remove_staged(&dir);
+            return match made {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
                 Err(error) => {
                     self.failed().insert(day.clone(), Instant::now());
@@ -148,6 +148,7 @@ impl Filters {
             let mut out = BufWriter::new(std::fs::File::create(&staged)?);
             filter::write(&sizes, |at, put| some.get(at).map_or(Ok(()), |one| visit(one, put)), &mut out)?;
             durable::sync_file(&out.into_inner()?)?;
+            Filter::open(Arc::new(PathFile::new(staged.clone())?))?;
             made.push((staged, path(dir, &day.date, number)));
         }
         // Who has the ones before open finds that rows are not theirs, and looks at the segments.
@@ -161,11 +162,12 @@ impl Filters {
         Ok(())
     }
 
-    /// One of these cannot be read. If they are damaged, and not others by now, they are made again.
+    /// One of these cannot be read. If they are damaged or gone, and not others by now, they are made again.
     fn unreadable(&self, day: &Day, filters: &Arc<Vec<Filter>>, error: &io::Error) {
         let mut days = self.days();
         let same = days.get(day).is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, filters)));
-        if same && error.kind() == io::ErrorKind::InvalidData {
+        let gone = [io::ErrorKind::InvalidData, io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof];
+        if same && gone.contains(&error.kind()) {
             tracing::warn!(day = day.date, %error, "a filter cannot be read: it is made again");
             days.insert(day.clone(), None);
         }
@@ -210,6 +212,16 @@ impl Filters {
 /// Where the filters of a data directory lie.
 pub fn filters_dir(data: &Path) -> PathBuf {
     data.join("cache").join("filters")
+}
+
+/// Removes what was being made and is not: nobody reads it.
+fn remove_staged(dir: &Path) {
+    let is_staged = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == STAGED);
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in entries.filter(is_staged) {
+        // Kept by what also keeps a filter from being made, which is said.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn path(dir: &Path, date: &str, number: usize) -> PathBuf {

@@ -5,7 +5,7 @@
 //! | `subject('user')` | the pseudonym of a user, NULL where nobody of that name was recorded |
 //! | `shown('text')` | a string that a client chose, as entries show it |
 //! | `p50(x)` … `p99(x)` | percentiles, approximate (t-digest) |
-//! | `percentile_cont(share)` | exact ones, in less memory |
+//! | `percentile_cont(share)` | exact ones, in less memory where values repeat themselves |
 //! | `error_rate(status)` | the share of requests that failed, of those that have a status |
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
 //! | `json_list(text, key, …)` | a list of strings in JSON text |

@@ -105,13 +105,16 @@ fn exact_percentiles_are_of_groups_of_all_and_of_windows() {
         "SELECT percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms) AS low, \
          percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms DESC) AS high, \
          quantile_cont(latency_ms, 0.995) AS between, \
+         percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms DESC) AS fifth, \
+         percentile_cont(0.5) WITHIN GROUP (ORDER BY arrow_cast(latency_ms, 'Float32')) AS narrow, \
          percentile_cont(1) WITHIN GROUP (ORDER BY latency_ms DESC) AS least, \
          percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE latency_ms < 11) AS few, \
          percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE latency_ms < 0) AS none, \
          percentile_cont(DISTINCT latency_ms % 10, 0.5) AS digits, \
          percentile_cont(0.5) WITHIN GROUP (ORDER BY NULL) AS nothing FROM inferences",
     );
-    let expected = json!({ "low": 25.0, "high": 75.0, "between": 99.5, "least": 0.0, "few": 5.0, "none": null,
+    let expected = json!({ "low": 25.0, "high": 75.0, "between": 99.5, "fifth": 5.0,
+        "narrow": 50.0, "least": 0.0, "few": 5.0, "none": null,
         "digits": 4.5, "nothing": null });
     assert_eq!(all, [expected]);
     let by_model = "SELECT model, percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS middle, \
