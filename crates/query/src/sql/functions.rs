@@ -5,12 +5,11 @@
 //! | `subject('user')` | the pseudonym of a user, NULL where nobody of that name was recorded |
 //! | `shown('text')` | a string that a client chose, as entries show it |
 //! | `p50(x)` … `p99(x)` | percentiles, approximate (t-digest) |
-//! | `percentile_cont(share)` | exact ones, in less memory where values repeat themselves |
 //! | `error_rate(status)` | the share of requests that failed, of those that have a status |
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
 //! | `json_list(text, key, …)` | a list of strings in JSON text |
 
-use super::{date_trunc, percentile_cont};
+use super::date_trunc;
 use crate::Records;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder, StringViewBuilder};
 use datafusion::arrow::compute::cast;
@@ -60,8 +59,7 @@ static AGGREGATES: LazyLock<Vec<Arc<AggregateUDF>>> = LazyLock::new(|| {
         Arc::new(AggregateUDF::from(Percentile { name, percent, signature }))
     });
     let signature = Signature::uniform(1, vec![DataType::Utf8View], Volatility::Immutable);
-    let ours = [percentile_cont::function(), Arc::new(AggregateUDF::from(ErrorRate { signature }))];
-    percentiles.into_iter().chain(ours).collect()
+    percentiles.into_iter().chain([Arc::new(AggregateUDF::from(ErrorRate { signature }))]).collect()
 });
 
 /// A function that asks the ledger. It is replaced by its answer, a literal, while the query is planned: what it

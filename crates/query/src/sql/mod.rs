@@ -5,7 +5,6 @@ mod date_trunc;
 mod engine;
 mod functions;
 mod guard;
-mod percentile_cont;
 mod rows;
 mod segments;
 mod session;

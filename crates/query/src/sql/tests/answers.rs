@@ -98,47 +98,6 @@ fn rates_percentiles_and_members_of_json_are_functions() {
 }
 
 #[test]
-fn exact_percentiles_are_of_groups_of_all_and_of_windows() {
-    let store = || Store::of(calls(101), 64);
-    let all = rows(
-        store(),
-        "SELECT percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms) AS low, \
-         percentile_cont(0.25) WITHIN GROUP (ORDER BY latency_ms DESC) AS high, \
-         quantile_cont(latency_ms, 0.995) AS between, \
-         percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms DESC) AS fifth, \
-         percentile_cont(0.5) WITHIN GROUP (ORDER BY arrow_cast(latency_ms, 'Float32')) AS narrow, \
-         percentile_cont(1) WITHIN GROUP (ORDER BY latency_ms DESC) AS least, \
-         percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE latency_ms < 11) AS few, \
-         percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE latency_ms < 0) AS none, \
-         percentile_cont(DISTINCT latency_ms % 10, 0.5) AS digits, \
-         percentile_cont(0.5) WITHIN GROUP (ORDER BY NULL) AS nothing FROM inferences",
-    );
-    let expected = json!({ "low": 25.0, "high": 75.0, "between": 99.5, "fifth": 5.0,
-        "narrow": 50.0, "least": 0.0, "few": 5.0, "none": null,
-        "digits": 4.5, "nothing": null });
-    assert_eq!(all, [expected]);
-    let by_model = "SELECT model, percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS middle, \
-                    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms DESC) FILTER (WHERE seq > 50) AS late \
-                    FROM inferences GROUP BY model ORDER BY model";
-    assert_eq!(
-        rows(store(), by_model),
-        [
-            json!({ "model": "llama", "middle": 50.0, "late": 76.0 }),
-            json!({ "model": "qwen", "middle": 50.0, "late": 75.0 })
-        ]
-    );
-    let window = "SELECT seq, quantile_cont(latency_ms, 0.5) OVER (ORDER BY seq ROWS 2 PRECEDING) AS middle FROM inferences \
-                  ORDER BY seq LIMIT 4";
-    let middles: Vec<Value> = rows(store(), window).into_iter().map(|row| row["middle"].clone()).collect();
-    assert_eq!(middles, [json!(0.0), json!(0.5), json!(1.0), json!(2.0)]);
-    for wrong in ["1.5", "-0.1", "latency_ms", "NULL"] {
-        let sql = format!("SELECT percentile_cont({wrong}) WITHIN GROUP (ORDER BY latency_ms) FROM events");
-        let error = try_ask(&engine(), &Arc::new(store()), Question::new(&sql, Format::Json));
-        assert!(error.is_err(), "{wrong}");
-    }
-}
-
-#[test]
 fn views_answer_the_usual_questions() {
     let mut entries = calls(8);
     entries[3].event_type = "gap".to_owned();
