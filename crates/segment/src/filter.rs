@@ -11,9 +11,9 @@
 //! ```
 //!
 //! Integers are little endian. The first `crc` is CRC-32C of all before it, that of a row CRC-32C of the first `crc`, its number (u32)
-//! and words: no row of another file passes for one of this. An id's hash is that of [`ids`](crate::ids). Its row is `hash · blocks / 2^64`; in it, seven bits of each segment's words are set:
-//! bit `n` is at `(low + n · high) mod (64 · words)` for n from 0, where `low` and `high | 1` are the halves of
-//! `hash · 0x9e3779b97f4a7c15`.
+//! and words: no row of another file passes for one of this. An id's hash is that of [`ids`](crate::ids). Its row is
+//! `hash · blocks / 2^64`; in it, seven bits of each segment's words are set: bit `n` is at `(low + n · high) mod (64 · words)` for n
+//! from 0, where `low` and `high | 1` are the halves of `hash · 0x9e3779b97f4a7c15`.
 
 use crate::ReadAt;
 use indelible_ledger::Hash;

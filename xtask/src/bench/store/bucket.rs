@@ -4,7 +4,7 @@ use super::client::Client;
 use super::{bytes_below, lookups, segments_in_words, segments_of};
 use crate::bench::indelible::{Site, TENANT, stop_collector};
 use crate::bench::process::{self, Process};
-use crate::bench::report::{Goal, Section, Table, grouped};
+use crate::bench::report::{Section, Table, grouped};
 use crate::bench::{Bench, Outcome, say};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,7 +26,6 @@ const DISK_MORE: f64 = 4.0 * 1024.0 * 1024.0 * 1024.0;
 const LOOK_UPS: usize = 400;
 /// A minute, and one more for so many bytes.
 const BYTES_A_MINUTE: f64 = 1.8e9;
-const POLL: Duration = Duration::from_millis(200);
 const GOAL_MS: f64 = 1000.0;
 
 pub(super) fn measure(bench: &Bench, site: &Site, ids: &[String], records: u64) -> Outcome<Section> {
@@ -78,13 +77,7 @@ pub(super) fn measure(bench: &Bench, site: &Site, ids: &[String], records: u64) 
         grouped(bytes / 1e6)
     ));
     stop_collector(collector)?;
-    let p99_ms = lookups::at(&cold, 0.99) / 1e3;
-    section.goals.push(Goal {
-        what: format!("look-up by request id, from S3, p99, {} records", grouped(records as f64)),
-        wanted: format!("< {GOAL_MS} ms"),
-        found: format!("{p99_ms:.0} ms"),
-        met: p99_ms < GOAL_MS,
-    });
+    section.goals.push(lookups::goal("from S3", &cold, GOAL_MS, records));
     Ok(section)
 }
 
@@ -92,11 +85,7 @@ pub(super) fn measure(bench: &Bench, site: &Site, ids: &[String], records: u64) 
 fn uploaded(site: &Site, collector: &mut Process, bytes: f64) -> Outcome<f64> {
     let began = Instant::now();
     let limit = Duration::from_secs_f64(60.0 * (1.0 + bytes / BYTES_A_MINUTE));
-    // What is looked at takes longer than the wait between two looks.
-    collector.wait_until(limit, || {
-        std::thread::sleep(POLL);
-        segments_of(site, TENANT) + segments_of(site, OPERATIONS) == 0
-    })?;
+    collector.wait_until(limit, || segments_of(site, TENANT) + segments_of(site, OPERATIONS) == 0)?;
     Ok(began.elapsed().as_secs_f64())
 }
 
