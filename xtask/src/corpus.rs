@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
 usage: cargo xtask corpus --data DIR [--records N] [--seed S] [--mix everyday|chat|slow-chat] [--tenants A,B]
+                    [--seal-mb N]
 
   --records N   how many (100000)
   --seed S      any number (1): the same seed and number of records give the same records
   --mix MIX     everyday: everything. chat: conversations of 20 turns. slow-chat: the same, each spread over
                 all of the corpus
   --tenants     applications are spread over these (default)
+  --seal-mb N   make segments whenever so many megabytes of frames are recorded, and not when they are due
 
 A million everyday records are about 3 GB of bodies. The keys go to DIR.keys.";
 
@@ -33,7 +35,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs what `arguments` ask for.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
-    let Some((options, data)) = parse(arguments)? else {
+    let Some(Asked { options, data, seal_bytes }) = parse(arguments)? else {
         println!("{USAGE}");
         return Ok(());
     };
@@ -42,16 +44,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     let mut config = Config::new(&data);
     config.tenants.clone_from(&options.tenants);
+    config.seals_by_itself = seal_bytes.is_none();
     let collector = Collector::start(config).map_err(|error| error.to_string())?;
     let key = collector.spool_key().ok_or("the collector has no spool key")?.public().clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let started = Instant::now();
     let spool = Spool::new(Corpus::new(options), SOURCE, key).map_err(|error| error.to_string())?;
+    let mut unsealed = 0;
     let counts = ship(spool, |batch, acknowledged| {
         let body = [&batch.header[..], &batch.frames].concat();
         let ack = runtime.block_on(collector.receive(&body, None, acknowledged, false));
         let ack = ack.map_err(|error| error.to_string())?;
+        unsealed += batch.frames.len() as u64;
+        if seal_bytes.is_some_and(|most| unsealed >= most) {
+            runtime.block_on(collector.seal()).map_err(|error| error.to_string())?;
+            unsealed = 0;
+        }
         Ok(Acknowledged { seq: ack.seq, token: ack.token })
     })?;
     collector.stop().map_err(|error| error.to_string())?;
@@ -106,9 +115,16 @@ pub(crate) fn ship<C: Iterator<Item = Call> + Send + 'static>(
     maker.join().map_err(|_| "making the corpus panicked".to_owned())?
 }
 
+struct Asked {
+    options: Options,
+    data: PathBuf,
+    /// Segments are made whenever there are so many bytes of frames, and not when they are due.
+    seal_bytes: Option<u64>,
+}
+
 /// `None`: help was asked for.
-fn parse(arguments: &[String]) -> Result<Option<(Options, PathBuf)>, String> {
-    let (mut options, mut data) = (Options::new(1, 100_000), None);
+fn parse(arguments: &[String]) -> Result<Option<Asked>, String> {
+    let (mut options, mut data, mut seal_bytes) = (Options::new(1, 100_000), None, None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if argument == "--help" || argument == "-h" {
@@ -126,10 +142,14 @@ fn parse(arguments: &[String]) -> Result<Option<(Options, PathBuf)>, String> {
                     return Err(bad());
                 }
             }
+            "--seal-mb" => {
+                let megabytes = value.parse::<u64>().ok().filter(|megabytes| *megabytes > 0);
+                seal_bytes = Some(megabytes.and_then(|all| all.checked_mul(1_000_000)).ok_or_else(bad)?);
+            }
             "--data" => data = Some(PathBuf::from(value)),
             _ => return Err(bad()),
         }
     }
     let data = data.ok_or_else(|| format!("where to? name a directory with --data\n\n{USAGE}"))?;
-    Ok(Some((options, data)))
+    Ok(Some(Asked { options, data, seal_bytes }))
 }

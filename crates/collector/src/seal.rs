@@ -118,7 +118,10 @@ impl Sealer {
         while self.go_on().is_ok() {
             match requests.recv_timeout(LOOK_INTERVAL) {
                 // Whoever asked and went away asked all the same.
-                Ok(reply) => drop(reply.send(self.seal(true))),
+                Ok(reply) => {
+                    drop(reply.send(self.seal(true)));
+                    filters_at = Instant::now();
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) if !self.by_itself || Instant::now() < retry_at => {}
                 Err(RecvTimeoutError::Timeout) => match self.seal(false) {

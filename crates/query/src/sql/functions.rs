@@ -9,7 +9,7 @@
 //! | `json_get(text, key, …)` | a member of JSON text, as text |
 //! | `json_list(text, key, …)` | a list of strings in JSON text |
 
-use super::date_trunc;
+use super::{date_trunc, percentile_cont};
 use crate::Records;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder, StringViewBuilder};
 use datafusion::arrow::compute::cast;
@@ -43,7 +43,7 @@ pub(super) fn scalar(records: &Arc<dyn Records>) -> Vec<Arc<ScalarUDF>> {
 
 /// Functions of groups.
 pub(super) fn aggregate() -> Vec<Arc<AggregateUDF>> {
-    AGGREGATES.clone()
+    AGGREGATES.iter().cloned().chain([percentile_cont::function()]).collect()
 }
 
 static JSON: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {

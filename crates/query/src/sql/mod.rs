@@ -5,6 +5,7 @@ mod date_trunc;
 mod engine;
 mod functions;
 mod guard;
+mod percentile_cont;
 mod rows;
 mod segments;
 mod session;

@@ -250,9 +250,9 @@ fn same(a: &[Vec<String>], b: &[Vec<String>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_row(a, b))
 }
 
-/// DataFusion counts a percentile's place between two values in millionths, others to the last bit.
+/// What is computed in floating point is not rounded alike by all.
 fn same_row(a: &[String], b: &[String]) -> bool {
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     let same = |(a, b): (&String, &String)| match (a.parse::<f64>(), b.parse::<f64>()) {
         (Ok(a), Ok(b)) => near(a, b),
         _ => a == b,

@@ -97,6 +97,57 @@ fn rates_percentiles_and_members_of_json_are_functions() {
     assert_eq!(read, [json!({ "c": "spool_full", "n": 3, "y": "y", "z": null, "l": ["x", "y"] })]);
 }
 
+/// Of `llama` every even number to 100, of `qwen` the odd ones, in segments and in none.
+#[test]
+fn percentiles_are_exact_whatever_they_are_asked_of() {
+    let ask = |what: &str, of: &str| {
+        let sql = format!("SELECT {what} AS p FROM events {of}");
+        let got = rows(Store::of(calls(101), 30), &sql);
+        got.iter().map(|row| row["p"].as_f64()).collect::<Vec<_>>()
+    };
+    let by_model = "GROUP BY model ORDER BY model";
+    for (what, wanted) in [
+        ("percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms)", [50.0, 50.0]),
+        ("percentile_cont(0.0) WITHIN GROUP (ORDER BY latency_ms)", [0.0, 1.0]),
+        ("percentile_cont(1.0) WITHIN GROUP (ORDER BY latency_ms)", [100.0, 99.0]),
+        ("percentile_cont(0.21) WITHIN GROUP (ORDER BY latency_ms)", [21.0, 21.58]),
+        ("percentile_cont(0.21) WITHIN GROUP (ORDER BY latency_ms DESC)", [79.0, 78.42]),
+        ("percentile_cont(latency_ms, 0.21)", [21.0, 21.58]),
+        ("quantile_cont(latency_ms, 0.21)", [21.0, 21.58]),
+        ("percentile_cont(DISTINCT latency_ms % 4, 0.5)", [1.0, 2.0]),
+        ("percentile_cont(CAST(latency_ms AS REAL), 0.5)", [50.0, 50.0]),
+        ("percentile_cont(nullif(latency_ms, 0), 0.5)", [51.0, 50.0]),
+        ("percentile_cont(latency_ms, 0.5) FILTER (WHERE latency_ms < 20)", [9.0, 10.0]),
+    ] {
+        let got = ask(what, by_model);
+        assert_eq!(got.len(), 2, "{what}");
+        for (got, wanted) in got.iter().zip(wanted) {
+            assert!((got.unwrap() - wanted).abs() < 1e-9, "{what}: {got:?} {wanted}");
+        }
+    }
+    let middle = "percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms)";
+    assert_eq!(ask(middle, ""), [Some(50.0)]);
+    assert_eq!(ask(middle, "WHERE seq > 1000"), [None]);
+    assert_eq!(ask("percentile_cont(0.5) WITHIN GROUP (ORDER BY NULL)", ""), [None]);
+    assert_eq!(
+        ask(middle, "GROUP BY seq ORDER BY seq"),
+        (0..101).map(|n| Some(f64::from(n))).collect::<Vec<_>>()
+    );
+    let over = |frame: &str| {
+        let what = format!("percentile_cont(latency_ms, 0.5) OVER (ORDER BY seq {frame})");
+        ask(&what, "ORDER BY seq LIMIT 5")
+    };
+    assert_eq!(over(""), [0.0, 0.5, 1.0, 1.5, 2.0].map(Some));
+    assert_eq!(over("ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"), [0.0, 0.5, 1.0, 2.0, 3.0].map(Some));
+    for share in ["1.5", "-0.1", "NULL", "latency_ms"] {
+        let sql = format!("SELECT percentile_cont(latency_ms, {share}) FROM events GROUP BY model");
+        let question = Question::new(&sql, Format::Json);
+        let error = try_ask(&engine(), &Arc::new(Store::of(calls(9), 4)), question).unwrap_err();
+        let said = format!("{error:?}").to_lowercase();
+        assert!(said.contains("percentile"), "{share}: {said}");
+    }
+}
+
 #[test]
 fn views_answer_the_usual_questions() {
     let mut entries = calls(8);
