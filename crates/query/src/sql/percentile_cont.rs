@@ -623,7 +623,7 @@ mod tests {
         let column: ArrayRef = Arc::new(column.slice(3, 30));
         let filter = BooleanArray::from_iter((3..33).map(|n| (n % 5 != 0).then_some(n % 3 != 0)));
         let group_of: Vec<usize> = (3..33).map(|n| n % 4).collect();
-        let states = groups().convert_to_state(&[column.clone()], Some(&filter)).unwrap();
+        let states = groups().convert_to_state(std::slice::from_ref(&column), Some(&filter)).unwrap();
         let mut merged = groups();
         for (from, len) in [(0, 11), (11, 19)] {
             let some: Vec<ArrayRef> = states.iter().map(|list| list.slice(from, len)).collect();
@@ -631,7 +631,7 @@ mod tests {
         }
         let mut direct = groups();
         direct.update_batch(&[column], &group_of, Some(&filter), 5).unwrap();
-        let mut answers = |mut of: Groups| {
+        let answers = |mut of: Groups| {
             let first = of.evaluate(EmitTo::First(2)).unwrap();
             concat(&[&first, &of.evaluate(EmitTo::All).unwrap()]).unwrap()
         };
