@@ -3,7 +3,7 @@
 -- answers: Q03
 -- clause: GDPR Art. 15
 -- param: user text  The user, as the application names them
--- param: since time = -30d  Not before
+-- param: since time = 1970-01-01  Not before
 -- param: until time = now  Before
 SELECT seq, timestamp, event_id, session_id, event_type, model, model_returned, status, input_bytes, output_bytes,
        prompt_tokens, completion_tokens, cost_usd

@@ -4,7 +4,7 @@
 -- clause: GDPR Art. 15
 -- param: user text  The user, as the application names them
 -- param: model text = null  Only this model, asked for or returned
--- param: since time = -30d  Not before
+-- param: since time = 1970-01-01  Not before
 -- param: until time = now  Before
 SELECT model, model_returned, provider, count(*) AS requests, min(timestamp) AS first_time, max(timestamp) AS last_time
 FROM inferences

@@ -142,22 +142,24 @@ fn a_runaway_query_is_stopped_while_calls_are_recorded() {
     let tables: Vec<String> = (0..12).map(|n| format!("events e{n}")).collect();
     let sum: Vec<String> = (0..12).map(|n| format!("e{n}.seq")).collect();
     let sql = format!("SELECT count(*) FROM {} WHERE {} = 5", tables.join(", "), sum.join(" * "));
-    let running = site
-        .command(&["query", &sql, "--timeout", "4"])
+    let mut running = site
+        .command(&["query", &sql, "--timeout", "8"])
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    wait_until("the query is on record, and runs", || !looks(&site, "query").is_empty());
     for n in 0..5 {
         let answer =
             post(up.listen, CHAT, &[("x-request-id", &format!("meanwhile-{n}"))], br#"{"model":"one"}"#);
         assert_eq!(answer.status, 200);
         assert_eq!(site.record(answer.event_id())["entry"]["status"], "completed");
     }
+    assert_eq!(running.try_wait().unwrap(), None, "all of them were recorded while it ran");
     let output = running.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{said}");
     // The clock or the pool, whichever is first.
-    assert!(said.contains("stopped after 4 s") || said.contains("MiB of memory"), "{said}");
+    assert!(said.contains("stopped after 8 s") || said.contains("MiB of memory"), "{said}");
     assert!(said.contains("hint: narrow"), "{said}");
     let looked = looks(&site, "query");
     assert_eq!((looked.len(), &looked[0]["detail"]["results"]), (1, &json!(0)));
@@ -171,6 +173,23 @@ fn a_runaway_query_is_stopped_while_calls_are_recorded() {
     }
     assert_eq!(site.run(&["query", "SELECT 1", "--tenant", "other"]).status.code(), Some(1));
     assert!(!site.dir.path().join("out.csv").exists());
+}
+
+/// One engine answers for all ledgers, and keeps what it read of their segments.
+#[test]
+fn each_ledger_has_rows_of_its_own_however_often_they_are_asked_in_turn() {
+    let site = Site::new();
+    let (_up, _upstream) = recorded(&site, 6);
+    site.json(&["seal", "--json"]);
+    let sql = "SELECT count(*) FILTER (WHERE event_type = 'llm_request') AS calls, \
+               count(*) FILTER (WHERE event_type = 'source_started') AS starts FROM events";
+    let ask = |tenant: &str| answer(&site.run(&["query", sql, "--format", "csv", "--tenant", tenant]));
+    for _ in 0..3 {
+        assert_eq!(ask("default"), "calls,starts\n6,0\n");
+        assert_eq!(ask("operations"), "calls,starts\n0,1\n");
+    }
+    let join = "SELECT count(*) AS n FROM events WHERE event_id IN (SELECT event_id FROM events WHERE event_type = 'source_started')";
+    assert_eq!(answer(&site.run(&["query", join, "--format", "csv"])), "n\n0\n");
 }
 
 fn collector_of(site: &Site) -> (SocketAddr, String) {

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 const PROGRAMS: [&str; 8] =
     ["ceph-mon", "ceph-osd", "ceph-mgr", "radosgw", "radosgw-admin", "ceph-authtool", "curl", "openssl"];
+/// These tests may not be passed over.
+const REQUIRED: &str = "REQUIRE_S3_TESTS";
 const BUCKET: &str = "audit";
 const KEY_ID: &str = "AK";
 const SECRET: &str = "SKSKSKSK";
@@ -34,6 +36,11 @@ fn server() -> Option<SocketAddr> {
         let found = |program: &&&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
         let missing: Vec<_> = PROGRAMS.iter().filter(|program| !found(program)).collect();
         if !missing.is_empty() {
+            // Set where they were found, or installed, beforehand.
+            assert!(
+                std::env::var_os(REQUIRED).is_none(),
+                "{missing:?} are not installed, and {REQUIRED} is set"
+            );
             eprintln!("passed over, there is no S3 server here: {missing:?} are not installed");
             return None;
         }

@@ -4,8 +4,10 @@
 //! by name before it is planned, and once more by DataFusion's own check of the plan.
 //!
 //! The memory pool counts what joins, sorts and groups hold, but not what one call of a function makes. So functions
-//! that make much out of little are not there, those that put texts or lists together look at the size of what would
-//! come out first, and lists are gathered by groups only, not anew for every row of a window.
+//! that make much out of little are not there, those that put texts or lists together, or give each row a text of its
+//! own, look at the size of what would come out first, and lists are gathered by groups only, not anew for every row of a
+//! window. A type that says how long each value is has room taken for all of them, and so has a sketch of so many
+//! centroids: both have bounds.
 
 use super::functions::text_of;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
@@ -16,13 +18,14 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SQLOptions;
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable as _, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Statement as Sql};
 use std::any::Any;
@@ -31,8 +34,15 @@ use std::sync::{Arc, LazyLock};
 /// Most that one call of a function may make out of one batch of rows.
 const MADE_MAX_BYTES: usize = 64 << 20;
 
-/// Functions whose result may be any size, whatever they are given.
-const LEFT_OUT: [&str; 9] = [
+/// Most elements, or bytes, of a type that says how many each value has: room for all of them is taken at once.
+const FIXED_SIZE_MAX: i32 = 1 << 10;
+
+/// Most centroids of a sketch (t-digest): room for them is taken at once, for each group.
+const CENTROIDS_MAX: i64 = 10_000;
+
+/// Functions whose result may be any size, whatever they are given, or that may take any time.
+const LEFT_OUT: [&str; 10] = [
+    "levenshtein",
     "repeat",
     "lpad",
     "rpad",
@@ -58,6 +68,24 @@ const JOINING: [&str; 10] = [
     "named_struct",
 ];
 
+/// Functions that a type is given to, by its name.
+const CASTING: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
+
+/// Functions that write a text or list anew for each row, also where rows shared one, and how many times as large that may be.
+const REWRITING: [(&str, usize); 11] = [
+    ("decode", 1),
+    ("encode", 2),
+    ("initcap", 3),
+    ("json_get", 1),
+    ("json_list", 2),
+    ("lower", 3),
+    ("regexp_match", 1),
+    ("reverse", 1),
+    ("string_to_array", 20),
+    ("translate", 4),
+    ("upper", 3),
+];
+
 /// Functions that may put one argument in between or in place of each part of another.
 const REPLACING: [&str; 8] = [
     "concat_ws",
@@ -69,6 +97,10 @@ const REPLACING: [&str; 8] = [
     "array_replace_all",
     "to_char",
 ];
+
+/// Aggregates that make a sketch, and how many arguments come before that of its size.
+const SKETCHING: [(&str, usize); 2] =
+    [("approx_percentile_cont", 2), ("approx_percentile_cont_with_weight", 3)];
 
 /// Aggregates that keep all values.
 const GATHERING: [&str; 2] = ["array_agg", "string_agg"];
@@ -154,21 +186,20 @@ pub(super) fn with_bounds(plan: LogicalPlan) -> Result<LogicalPlan> {
     let bounded = plan.transform_down_with_subqueries(|node| {
         node.map_expressions(|expr| {
             expr.transform_down(|expr| {
+                check_size_of_values(&expr)?;
                 let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
                     return Ok(Transformed::no(expr));
                 };
                 if LEFT_OUT.contains(&func.name()) {
-                    return Err(DataFusionError::Plan(format!(
-                        "{}() is not there: it makes much of little",
-                        func.name()
-                    )));
+                    let what =
+                        format!("{}() is not there: one call may take all memory or time", func.name());
+                    return Err(DataFusionError::Plan(what));
                 }
-                let replaces = REPLACING.contains(&func.name());
                 let is_bounded = (func.inner().as_ref() as &dyn Any).is::<Bounded>();
-                if is_bounded || !(replaces || JOINING.contains(&func.name())) {
+                let Some(makes) = Makes::of(func.name()).filter(|_| !is_bounded) else {
                     return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
-                }
-                let func = Arc::new(ScalarUDF::from(Bounded { function: func, replaces }));
+                };
+                let func = Arc::new(ScalarUDF::from(Bounded { function: func, makes }));
                 Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })))
             })
         })
@@ -176,11 +207,80 @@ pub(super) fn with_bounds(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(bounded.data)
 }
 
+/// Whether what an expression takes room for at once is within bounds.
+fn check_size_of_values(expr: &Expr) -> Result<()> {
+    let too_many = |name: &str, args: &[Expr]| {
+        let before = SKETCHING.iter().find(|(sketch, _)| *sketch == name).map(|(_, before)| *before)?;
+        let fits = args.iter().skip(before).all(is_number_of_centroids);
+        (!fits).then(|| format!("{name}() takes a literal of 1 to {CENTROIDS_MAX} centroids"))
+    };
+    let too_wide = |kind: &DataType| {
+        is_wide(kind)
+            .then(|| format!("a type has more than {FIXED_SIZE_MAX} elements or bytes in each value"))
+    };
+    let what = match expr {
+        Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => too_wide(field.data_type()),
+        Expr::ScalarFunction(call) if CASTING.contains(&call.func.name()) => match call.args.get(1) {
+            Some(Expr::Literal(name, _)) => {
+                let kind = name.try_as_str().flatten().and_then(|name| name.parse::<DataType>().ok());
+                kind.and_then(|kind| too_wide(&kind))
+            }
+            _ => Some(format!("{}() takes a literal type", call.func.name())),
+        },
+        Expr::AggregateFunction(call) => too_many(call.func.name(), &call.params.args),
+        Expr::WindowFunction(call) => too_many(call.fun.name(), &call.params.args),
+        _ => None,
+    };
+    what.map_or(Ok(()), |what| Err(DataFusionError::Plan(what)))
+}
+
+fn is_number_of_centroids(arg: &Expr) -> bool {
+    let Expr::Literal(size, _) = arg else { return false };
+    matches!(size.cast_to(&DataType::Int64), Ok(ScalarValue::Int64(Some(1..=CENTROIDS_MAX))))
+}
+
+/// Whether a type says that each value has a great many parts.
+fn is_wide(kind: &DataType) -> bool {
+    match kind {
+        DataType::FixedSizeBinary(size) => *size > FIXED_SIZE_MAX,
+        DataType::FixedSizeList(item, size) => *size > FIXED_SIZE_MAX || is_wide(item.data_type()),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => is_wide(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| is_wide(field.data_type())),
+        DataType::Dictionary(_, kind) => is_wide(kind),
+        _ => false,
+    }
+}
+
+/// How large what a function makes may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Makes {
+    /// So many times as large as all arguments.
+    Times(usize),
+    /// All arguments, with the longest of them in place of each byte.
+    Replaced,
+}
+
+impl Makes {
+    /// `None`: no larger than what the pool counts, or what rows share.
+    fn of(function: &str) -> Option<Self> {
+        let rewriting = REWRITING.iter().find(|(name, _)| *name == function);
+        match rewriting {
+            Some((_, times)) => Some(Self::Times(*times)),
+            None if REPLACING.contains(&function) => Some(Self::Replaced),
+            None => JOINING.contains(&function).then_some(Self::Times(1)),
+        }
+    }
+}
+
 /// A function that looks at the size of what it would make first.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {
     function: Arc<ScalarUDF>,
-    replaces: bool,
+    makes: Makes,
 }
 
 impl ScalarUDFImpl for Bounded {
@@ -212,12 +312,12 @@ impl ScalarUDFImpl for Bounded {
         let all = |value: fn(&ColumnarValue, usize) -> usize| {
             args.args.iter().map(move |arg| value(arg, args.number_rows))
         };
-        let mut makes: usize = all(size).fold(0, usize::saturating_add);
-        if self.replaces {
+        let given: usize = all(size).fold(0, usize::saturating_add);
+        let makes = match self.makes {
+            Makes::Times(times) => given.saturating_mul(times),
             // Each byte may be replaced by the longest that is given, or have it before and after it.
-            let longest = all(longest).max().unwrap_or(0);
-            makes = makes.saturating_mul(longest.max(1));
-        }
+            Makes::Replaced => given.saturating_mul(all(longest).max().unwrap_or(0).max(1)),
+        };
         check_size(self.name(), makes)?;
         self.function.invoke_with_args(args)
     }

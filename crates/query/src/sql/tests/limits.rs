@@ -57,6 +57,10 @@ fn no_function_makes_much_of_little() {
         "SELECT cardinality(s18) FROM ({})",
         layers("s || s", 18).replace("SELECT entry AS", "SELECT [entry] AS")
     );
+    let shared = |made: &str| {
+        let long = format!("SELECT concat('{long}', entry) AS long FROM events LIMIT 1");
+        format!("SELECT {made} FROM ({long}), events a, events b")
+    };
     let no_such = [
         "SELECT repeat('x', 2000000000)",
         "SELECT lpad('x', 2000000000, 'y')",
@@ -64,6 +68,16 @@ fn no_function_makes_much_of_little() {
         "SELECT range(1, 100000000000)",
         "SELECT * FROM generate_series(1, 100000000000)",
         "SELECT array_agg(entry) OVER (ORDER BY seq) FROM events",
+        "SELECT CAST([seq] AS BIGINT[2000000000]) FROM events",
+        "SELECT TRY_CAST([[seq]] AS BIGINT[2000000000][]) FROM events",
+        "SELECT arrow_cast(make_array(seq), 'FixedSizeList(2000000000, Int64)') FROM events",
+        "SELECT arrow_cast(entry, 'FixedSizeBinary(2000000000)') FROM events",
+        "SELECT arrow_cast(entry, concat('Utf', '8')) FROM events",
+        "SELECT approx_percentile_cont(latency_ms, 0.5, 9000000000000) FROM events",
+        "SELECT approx_percentile_cont(0.5, 9000000000000) WITHIN GROUP (ORDER BY latency_ms) FROM events",
+        "SELECT approx_percentile_cont(latency_ms, 0.5, 100 * 1000000) FROM events",
+        "SELECT approx_percentile_cont(latency_ms, 0.5, 9000000000000) OVER (ORDER BY seq) FROM events",
+        "SELECT levenshtein(entry, entry) FROM events",
     ];
     let too_much = [
         format!("SELECT replace(entry, 'e', '{long}') FROM events"),
@@ -72,6 +86,10 @@ fn no_function_makes_much_of_little() {
         format!("SELECT length(s12) FROM ({joined})"),
         format!("SELECT cardinality(s12) FROM ({lists})"),
         lists_joined,
+        format!("SELECT length(s22) FROM ({})", layers("encode(s, 'hex')", 22)),
+        // One text that many rows share, and each would have of its own.
+        shared("upper(long)"),
+        shared("string_to_array(long, '')"),
     ];
     let refusal =
         |sql: &str| within(Limits { threads: 2, ..Limits::default() }, Store::of(calls(100), 100), sql).0;

@@ -30,14 +30,25 @@ fn tenant() -> Store {
 }
 
 fn operations() -> Store {
-    let mut entries = calls(6);
-    let kinds = ["source_started", "access", "access", "source_report", "config_changed", "source_stopped"];
+    let mut entries = calls(8);
+    let kinds = [
+        "source_started",
+        "access",
+        "access",
+        "source_report",
+        "config_changed",
+        "source_stopped",
+        "export",
+        "drill",
+    ];
     let details = [
         r#"{"configuration":"sha256:aa"}"#,
         r#"{"results":3}"#,
         r#"{"results":1}"#,
         r#"{"frames":12,"entries":6}"#,
         r#"{"file":"configuration","before":"sha256:aa","after":"sha256:bb","changed":["routes"]}"#,
+        "{}",
+        r#"{"records":12}"#,
         "{}",
     ];
     for ((entry, kind), detail) in entries.iter_mut().zip(kinds).zip(details) {
@@ -62,10 +73,16 @@ fn named(name: &str) -> Search {
 
 /// The rows of a search, as of two days after the last entry, with these values.
 fn found(name: &str, given: &[(&str, &str)]) -> Vec<Value> {
+    let store = if named(name).of_operations { operations() } else { tenant() };
+    found_in(store, name, given, 120)
+}
+
+/// The same in another ledger, as of so many hours after the first entry.
+fn found_in(store: Store, name: &str, given: &[(&str, &str)], hours: i64) -> Vec<Value> {
     let search = named(name);
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let parameters = search.bind(&given, Utc(START_US + 120 * HOUR_US)).unwrap();
-    let store = Arc::new(if search.of_operations { operations() } else { tenant() });
+    let parameters = search.bind(&given, Utc(START_US + hours * HOUR_US)).unwrap();
+    let store = Arc::new(store);
     let question = Question { parameters, ..Question::new(search.sql, Format::Json) };
     let bytes = try_ask(&engine(), &store, question).unwrap_or_else(|error| panic!("{name}: {error:?}"));
     let answer: Value = serde_json::from_slice(&bytes).unwrap();
@@ -107,7 +124,7 @@ fn every_search_runs_and_finds_something() {
             })
             .collect();
         let rows = found(&search.name, &given);
-        let finds_none = ["interrupted", "source-delays"].contains(&search.name.as_str());
+        let finds_none = ["interrupted", "key-changes", "source-delays"].contains(&search.name.as_str());
         assert_eq!(rows.is_empty(), finds_none, "{}", search.name);
     }
 }
@@ -135,6 +152,26 @@ fn one_person_and_one_request_are_found() {
     );
 }
 
+/// Whoever asks for all of a person, or whether there is any, does not mean the last month.
+#[test]
+fn what_is_asked_of_a_person_goes_back_to_the_beginning() {
+    let years = 3 * 365 * 24;
+    assert_eq!(found_in(tenant(), "records-of-user", &[("user", "jane")], years).len(), 24);
+    assert_eq!(found_in(tenant(), "user-by-model", &[("user", "jane")], years).len(), 2);
+}
+
+#[test]
+fn changes_of_keys_are_told() {
+    let mut entries = calls(3);
+    entries[1].event_type = "key_rotated".to_owned();
+    entries[1].detail = Some(serde_json::from_str(r#"{"note":"default"}"#).unwrap());
+    entries[1].actor =
+        Some(indelible_record::entry::Actor { id: "operator".to_owned(), kind: "operator".to_owned() });
+    let changes = found_in(Store::of(entries, 2), "key-changes", &[], 120);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((&changes[0]["seq"], &changes[0]["note"]), (&json!(1), &json!("default")));
+}
+
 #[test]
 fn gaps_looks_and_changes_are_told() {
     let gaps = found("gaps", &[]);
@@ -143,7 +180,8 @@ fn gaps_looks_and_changes_are_told() {
     let refused = found("refused-requests", &[]);
     assert_eq!((&refused[0]["error_type"], &refused[0]["requests"]), (&json!("no_api_key"), &json!(1)));
     let looks = found("access-log", &[]);
-    assert_eq!(column(&looks, "results"), [json!(3), json!(1)]);
+    assert_eq!(column(&looks, "results"), [json!(3), json!(1), json!(12), Value::Null]);
+    assert_eq!(column(&looks, "event_type"), ["access", "access", "export", "drill"].map(|kind| json!(kind)));
     assert_eq!(found("access-log", &[("resource", "event-5")]).len(), 1);
     assert_eq!(found("config-changes", &[])[0]["changed"], json!(["routes"]));
     let reports = found("source-reports", &[]);
@@ -168,6 +206,13 @@ fn statistics_add_up() {
     assert_eq!(errors[0]["error_rate"], 0.0);
     assert!((errors[1]["error_rate"].as_f64().unwrap() - 7.0 / 35.0).abs() < 1e-12, "{errors:?}");
     assert!((errors[0]["p50_ms"].as_f64().unwrap() - 36.0).abs() <= 2.0, "{errors:?}");
+    let by_user = found("errors-by-user", &[]);
+    assert_eq!(column(&by_user, "requests"), [24, 23, 23].map(|n| json!(n)));
+    assert_eq!(found("errors-by-key", &[]).len(), 1);
+    let by_day = found("errors-by-day", &[]);
+    assert_eq!(column(&by_day, "requests"), [22, 24, 24].map(|n| json!(n)));
+    // Of the second day, 29 and 39 failed.
+    assert!((by_day[1]["error_rate"].as_f64().unwrap() - 2.0 / 24.0).abs() < 1e-12, "{by_day:?}");
     let days = found("cost-by-day", &[]);
     assert_eq!(column(&days, "requests"), [11, 11, 12, 12, 12, 12].map(|n| json!(n)));
     assert_eq!(days[0]["cost_usd"], "0.000000000000000011");

@@ -1,0 +1,11 @@
+-- name: errors-by-user
+-- title: Error rate and latency of each user, by pseudonym
+-- param: since time = -30d  Not before
+-- param: until time = now  Before
+SELECT subject_ref, count(*) AS requests, error_rate(status) AS error_rate,
+       count(*) FILTER (WHERE status = 'cancelled') AS cancelled, p50(latency_ms) AS p50_ms, p95(latency_ms) AS p95_ms,
+       p99(latency_ms) AS p99_ms
+FROM inferences
+WHERE timestamp >= $since AND timestamp < $until
+GROUP BY 1
+ORDER BY requests DESC, subject_ref
