@@ -5,7 +5,11 @@ use crate::images::Images;
 use indelible_collector::seal::Faults;
 use indelible_collector::{Collector, Config, Query};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Traffic of several sessions, and what `show` and `list` say of it.
 pub(crate) fn traffic(site: &Site, count: usize) -> Vec<String> {
@@ -115,8 +119,70 @@ pub(crate) fn without_level(list: &Value) -> Value {
     list
 }
 
-/// The order of sealing is a contract: whatever step the process dies at, every record is found afterwards, the
-/// ledger verifies, and sealing goes on. Images of the disk are taken at each step of one run.
+/// Each step of one run: whether a segment is being made, and how many have no entry on the disk. What is entered
+/// is in memory until it is signed.
+const STEPS: [(&str, bool, usize); 16] = [
+    ("before reading", false, 0),
+    // The default ledger…
+    ("after the payloads", true, 0),
+    ("after the entries", true, 0),
+    ("after the manifest", true, 0),
+    ("after a segment", false, 1),
+    // …and the operations ledger.
+    ("after the payloads", true, 1),
+    ("after the entries", true, 1),
+    ("after the manifest", true, 1),
+    ("after a segment", false, 2),
+    ("before the manifests are entered", false, 2),
+    ("after the manifests are entered", false, 2),
+    ("after the manifests are signed", false, 0),
+    ("after open requests are copied", false, 0),
+    ("after a file is removed", false, 0),
+    ("after a file is removed", false, 0),
+    ("after the files are removed", false, 0),
+];
+
+/// What `verify` says of an image before anybody starts on it, in its order.
+fn left_behind(staged: bool, without_entry: usize) -> Vec<&'static str> {
+    let mut said = vec!["stopped while sealing; start the collector again"; usize::from(staged)];
+    said.push("the file was not closed: the collector was killed; start it again");
+    let unknown = "the ledger does not have this segment's manifest yet; start the collector again";
+    said.resize(said.len() + without_entry, unknown);
+    said
+}
+
+fn said<'a>(report: &'a Value, name: &str) -> Vec<&'a str> {
+    report["findings"].as_array().unwrap().iter().map(|finding| finding[name].as_str().unwrap()).collect()
+}
+
+fn log_files(site: &Site) -> Vec<String> {
+    let names = std::fs::read_dir(site.data.join("wal")).unwrap();
+    let mut names: Vec<_> = names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn full_at(failing: &'static str, full: &Arc<AtomicBool>) -> Faults {
+    let full = full.clone();
+    Faults::at(move |step| match step == failing && full.load(Ordering::Relaxed) {
+        true => Err(ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    })
+}
+
+fn assert_whole(collector: &Collector, ids: &[String], step: &str) {
+    for id in ids {
+        let query = Query { id: Some(id.clone()), ..Query::default() };
+        let found = collector.list(&query, 10).unwrap();
+        assert_eq!(found.len(), 1, "{step}: {id}");
+        let payload = collector.payload(&found[0]).unwrap();
+        assert_eq!(payload.matches(&found[0].entry), Some(true), "{step}: {id}");
+    }
+}
+
+/// The order of sealing is a contract: whatever step the process dies at, what is there is told from damage, every
+/// record is found afterwards, the ledger verifies, and sealing goes on. Images of the disk are taken at each step
+/// of one run.
 #[test]
 fn a_crash_at_any_step_of_sealing_loses_nothing() {
     let site = Site::new();
@@ -124,6 +190,8 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     let images = Images::of(&site);
     let mut config = Config::new(&site.data);
     config.faults = images.faults();
+    // Once, and when it is asked for.
+    config.seals_by_itself = false;
     let collector = Collector::start(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let in_log = collector.list(&Query { id: Some(ids[3].clone()), ..Query::default() }, 1).unwrap();
@@ -134,33 +202,26 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     collector.stop().unwrap();
     let images = images.taken();
     let steps: Vec<&str> = images.iter().map(|(step, _)| *step).collect();
-    for expected in [
-        "before reading",
-        "after the payloads",
-        "after the entries",
-        "after the manifest",
-        "after a segment",
-        "before the manifests are entered",
-        "after the manifests are entered",
-        "after the manifests are signed",
-        "after open requests are copied",
-        "after the files are removed",
-    ] {
-        assert!(steps.contains(&expected), "no image {expected}: {steps:?}");
-    }
-    for (step, here) in &images {
+    assert_eq!(steps, STEPS.map(|(step, _, _)| step));
+    let in_between = steps.iter().position(|step| *step == "after a file is removed").unwrap();
+    assert_eq!(log_files(&images[in_between].1), ["00000002.wal", "00000003.wal"], "the oldest goes first");
+    for ((step, here), (_, staged, without_entry)) in images.iter().zip(STEPS) {
+        let expected = left_behind(staged, without_entry);
+        let (code, report) = here.verify();
+        assert_eq!((code, said(&report, "what")), (2, expected.clone()), "{step}: {report:#}");
+        assert!(said(&report, "verdict").iter().all(|verdict| *verdict == "could not tell"), "{step}");
+        let output = here.run(&["doctor", "--json"]);
+        assert_eq!(output.status.code(), Some(2), "{step}: {}", text(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said(&report, "what"), expected, "{step}");
+        let remedy = "start the collector again: it finishes what was begun";
+        assert!(said(&report, "remedy").iter().all(|said| *said == remedy), "{step}: {report:#}");
+
         let collector =
             Collector::start(Config::new(&here.data)).unwrap_or_else(|error| panic!("{step}: {error}"));
-        let found = |id: &str| {
-            let query = Query { id: Some(id.to_owned()), ..Query::default() };
-            let found = collector.list(&query, 10).unwrap();
-            assert_eq!(found.len(), 1, "{step}: {id}");
-            let payload = collector.payload(&found[0]).unwrap();
-            assert_eq!(payload.matches(&found[0].entry), Some(true), "{step}: {id}");
-        };
-        ids.iter().for_each(|id| found(id));
+        assert_whole(&collector, &ids, step);
         runtime.block_on(collector.seal()).unwrap_or_else(|error| panic!("{step}: {error}"));
-        ids.iter().for_each(|id| found(id));
+        assert_whole(&collector, &ids, step);
         collector.stop().unwrap();
         let (code, report) = here.verify();
         assert_eq!(code, 0, "{step}: {report:#}");
@@ -184,26 +245,13 @@ fn a_disk_that_fails_while_sealing_costs_nothing() {
     ];
     for failing in steps {
         let mut config = Config::new(&site.data);
-        config.faults =
-            Faults::at(
-                move |step| {
-                    if step == failing { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-                },
-            );
+        config.faults = full_at(failing, &Arc::new(AtomicBool::new(true)));
         let collector = Collector::start(config).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // What was sealed by the last of these stays sealed.
         let outcome = runtime.block_on(collector.seal());
         assert!(outcome.is_err() || failing == "after a segment", "{failing}");
-        for id in &ids {
-            let found = collector.list(&Query { id: Some(id.clone()), ..Query::default() }, 10).unwrap();
-            assert_eq!(found.len(), 1, "{failing}");
-            assert_eq!(
-                collector.payload(&found[0]).unwrap().matches(&found[0].entry),
-                Some(true),
-                "{failing}"
-            );
-        }
+        assert_whole(&collector, &ids, failing);
         let left = std::fs::read_dir(site.data.join("segments/staging")).map_or(0, |names| names.count());
         assert_eq!(left, 0, "{failing}: what was begun takes room that is missing");
         collector.stop().unwrap();
@@ -212,6 +260,97 @@ fn a_disk_that_fails_while_sealing_costs_nothing() {
     site.json(&["seal", "--json"]);
     assert_eq!(site.verify().0, 0);
     ids.iter().for_each(|id| drop(shown(&site, id)));
+}
+
+/// The same once the segments are there: what is left to do with them is done by the next try, whether or not there is
+/// more to seal by then, and meanwhile records are taken.
+#[test]
+fn a_disk_that_fails_behind_the_segments_costs_nothing() {
+    let site = Site::new();
+    let ids = traffic(&site, 12);
+    let images = Images::of(&site);
+    for failing in [
+        "before the manifests are entered",
+        "after the manifests are entered",
+        "after the manifests are signed",
+        "after open requests are copied",
+        "after a file is removed",
+        "after the files are removed",
+    ] {
+        // Without more to seal, and with.
+        images.take(failing);
+        images.take(failing);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (n, (failing, here)) in images.taken().into_iter().enumerate() {
+        let full = Arc::new(AtomicBool::new(true));
+        let mut config = Config::new(&here.data);
+        config.faults = full_at(failing, &full);
+        config.seals_by_itself = false;
+        let collector = Collector::start(config).unwrap();
+        let refused = runtime.block_on(collector.seal()).expect_err(failing).to_string();
+        assert!(refused.contains("no room") && refused.contains(failing), "{failing}: {refused}");
+        assert_whole(&collector, &ids, failing);
+        if n % 2 == 1 {
+            let looked = collector.record_access("operator", "list", None, Value::Null, 0);
+            runtime.block_on(looked).unwrap_or_else(|error| panic!("{failing}: {error}"));
+        }
+        full.store(false, Ordering::Relaxed);
+        runtime.block_on(collector.seal()).unwrap_or_else(|error| panic!("{failing}: {error}"));
+        assert_eq!(collector.failure(), None, "{failing}");
+        assert_whole(&collector, &ids, failing);
+        assert_eq!(log_files(&here).len(), 1, "{failing}: what was sealed has left the log");
+        collector.stop().unwrap();
+        let (code, report) = here.verify();
+        assert_eq!(code, 0, "{failing}: {report:#}");
+        let entries = here.entries_of("operations");
+        let entered = entries.iter().filter(|entry| entry["event_type"] == "segment_sealed");
+        let entered: Vec<_> = entered.map(|entry| entry["resource"]["id"].as_str().unwrap()).collect();
+        let made = files_below(&here.data.join("segments"));
+        let made = made.iter().filter(|path| path.ends_with("segment.json")).count();
+        assert_eq!(entered.iter().collect::<BTreeSet<_>>().len(), entered.len(), "{failing}: entered twice");
+        assert_eq!(entered.len(), made, "{failing}");
+        let looks = entries.iter().filter(|entry| entry["action"] == "list").count();
+        assert_eq!(looks, n % 2, "{failing}: what was recorded meanwhile");
+    }
+}
+
+/// What a start found no room to finish is finished without being asked for, once.
+#[test]
+fn sealing_that_a_start_could_not_finish_is_finished_later() {
+    let site = Site::new();
+    let ids = traffic(&site, 5);
+    let images = Images::of(&site);
+    let mut config = Config::new(&site.data);
+    config.faults = images.faults();
+    let collector = Collector::start(config).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(collector.seal()).unwrap();
+    collector.stop().unwrap();
+    let before = |(step, _): &(&str, Site)| *step == "before the manifests are entered";
+    let (_, here) = images.taken().into_iter().find(before).unwrap();
+
+    let (tries, signed) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+    let tried = tries.clone();
+    let mut config = Config::new(&here.data);
+    config.faults = Faults::at(move |step| match step {
+        "before the manifests are entered" => {
+            tried.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        "after the manifests are signed" if signed.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Err(ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    let collector = Collector::start(config).unwrap();
+    wait_until("the log to go", || log_files(&here).len() == 1);
+    // Several looks at whether something is due.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(tries.load(Ordering::Relaxed), 1, "nothing was left to do");
+    assert_whole(&collector, &ids, "later");
+    collector.stop().unwrap();
+    assert_eq!(here.verify().0, 0, "{:#}", here.verify().1);
 }
 
 /// A request that is open while the log is sealed keeps its frames: they are copied forward, and its record is whole.

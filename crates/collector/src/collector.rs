@@ -147,6 +147,7 @@ impl Collector {
         }
         let sequencer =
             Sequencer::start(config.clone(), dir, recovered, vault.clone(), head, pricing, tiles.clone())?;
+        let unfinished = sequencer.unfinished();
         let (commands, queue) = mpsc::sync_channel(COMMANDS_QUEUED_MAX);
         let (ended_sender, ended) = watch::channel(None);
         let thread = std::thread::Builder::new()
@@ -178,6 +179,7 @@ impl Collector {
             by_itself: config.seals_by_itself,
             faults: config.faults.clone(),
             sequencer: commands.clone(),
+            unfinished,
             stopping: stopping.clone(),
         };
         let sealer = std::thread::Builder::new()

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Until 6 every byte is where it was. After it, everything that the files held stands in segments that were synced,
-//! read back and hashed, and whose manifests' hashes are under a signed head.
+//! read back and hashed, and whose manifests' hashes are under a signed head. Where there was no room for 5 or 6, the
+//! next try begins with them, whether or not there is more to seal by then.
 
 mod build;
 mod plan;
@@ -23,6 +24,7 @@ use crate::sequencer::Command;
 use crate::store::Store;
 use crate::store::filters::Filters;
 use indelible_os::{clock, durable};
+use indelible_spool::LogError;
 use indelible_vault::{KeyStore, Vault};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -83,7 +85,7 @@ impl Faults {
 
     pub(crate) fn point(&self, step: &'static str) -> Result<(), CollectorError> {
         let outcome = self.0.as_ref().map_or(Ok(()), |hook| hook(step));
-        outcome.map_err(CollectorError::io(Path::new(step)))
+        Ok(outcome.map_err(LogError::io(step))?)
     }
 }
 
@@ -107,6 +109,8 @@ pub(crate) struct Sealer {
     pub(crate) by_itself: bool,
     pub(crate) faults: Faults,
     pub(crate) sequencer: SyncSender<Command>,
+    /// Whether steps 5 and 6 are still to be done of what was made.
+    pub(crate) unfinished: Arc<AtomicBool>,
     pub(crate) stopping: Arc<AtomicBool>,
 }
 
@@ -155,6 +159,10 @@ impl Sealer {
     }
 
     fn seal(&self, all: bool) -> Result<usize, CollectorError> {
+        // First what is left of the last time: it may be what makes room.
+        if self.unfinished.load(Ordering::Relaxed) {
+            self.replace_log(self.store.view().sealed_before())?;
+        }
         let view = self.store.view();
         let Some(due) = plan::due(&view, &self.sealing, clock::now(), all)? else { return Ok(0) };
         let before = match due.rotate {
@@ -163,11 +171,16 @@ impl Sealer {
         };
         self.faults.point("before reading")?;
         let count = self.make(before)?;
-        self.faults.point("before the manifests are entered")?;
-        // Those that a crash left without their entry are entered now, too.
-        let segments = self.store.view().all_segments().cloned().collect();
-        self.ask(|reply| Command::Sealed { segments, before, reply })?;
+        self.replace_log(before)?;
         Ok(count)
+    }
+
+    /// Has the manifests entered and the files before `before` removed.
+    fn replace_log(&self, before: u64) -> Result<(), CollectorError> {
+        self.faults.point("before the manifests are entered")?;
+        // Those that a crash or a full disk left without their entry are entered now, too.
+        let segments = self.store.view().all_segments().cloned().collect();
+        self.ask(|reply| Command::Sealed { segments, before, reply })
     }
 
     /// Makes the segments of all entries in files before `before` that stand in none.
@@ -199,6 +212,7 @@ impl Sealer {
             let _ = durable::remove_dir(&self.staging());
         }
         self.store.add_segment(self.store.open_segment(&outcome?)?);
+        self.unfinished.store(true, Ordering::Relaxed);
         self.faults.point("after a segment")
     }
 
@@ -217,10 +231,7 @@ impl Sealer {
         let stopped = || CollectorError::Stopped("it is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
         self.sequencer.send(command(reply)).map_err(|_| stopped())?;
-        answer
-            .blocking_recv()
-            .map_err(|_| stopped())?
-            .map_err(|why| CollectorError::Log(indelible_spool::LogError::Full(why)))
+        answer.blocking_recv().map_err(|_| stopped())?.map_err(|why| CollectorError::Log(LogError::Full(why)))
     }
 
     fn staging(&self) -> PathBuf {

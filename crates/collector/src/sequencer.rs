@@ -43,6 +43,7 @@ use indelible_vault::subjects::Basis;
 use indelible_vault::{SubjectRef, Vault, VaultError, random, seal};
 use indelible_verify::directory::{OPERATIONS, digest_text};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -140,6 +141,7 @@ pub struct Sequencer {
     faults: Faults,
     /// Segments whose manifest has an entry.
     entered: HashSet<String>,
+    unfinished: Arc<AtomicBool>,
 }
 
 /// What recovery hands to the sequencer.
@@ -206,6 +208,7 @@ impl Sequencer {
             tiles,
             faults,
             entered,
+            unfinished: Arc::default(),
         };
         this.load_signers(&rotated)?;
         if this.wal.current().is_some() {
@@ -226,6 +229,11 @@ impl Sequencer {
         this.finish_sealing()?;
         this.note_reported();
         Ok(this)
+    }
+
+    /// Whether what follows the making of segments is still to be done: it was begun, and there was no room.
+    pub(crate) fn unfinished(&self) -> Arc<AtomicBool> {
+        self.unfinished.clone()
     }
 
     /// Serves commands until told to stop, or until something fails that only a restart can judge.

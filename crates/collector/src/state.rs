@@ -64,6 +64,8 @@ pub struct Open {
     pub draft: Entry,
     /// The frames that hold its payload.
     pub refs: Vec<Ref>,
+    /// How many of them are copies, if they are being copied.
+    copied: usize,
 }
 
 /// Why a record cannot follow the ones before it.
@@ -133,20 +135,26 @@ impl State {
     ) -> Result<(), Misfit> {
         let draft = serde_json::from_slice(draft)
             .map_err(|error| Misfit(format!("the draft of event {event_id} is malformed: {error}")))?;
-        let open = Open { origin, tenant: tenant.to_owned(), draft, refs: vec![at] };
+        let open = Open { origin, tenant: tenant.to_owned(), draft, refs: vec![at], copied: 1 };
         self.open.insert((origin.incarnation, event_id), open);
         Ok(())
     }
 
-    /// A frame that was copied forward: its open request is where the copies are from now on.
+    /// A frame that was copied forward: from now on it is where the copy is. Where copying broke off, the frames
+    /// behind stay where they are, and it begins again with the first.
     fn take_kept(&mut self, inner: &Record<'_>, at: Ref) -> Result<(), Misfit> {
         match inner {
             Record::Open { origin, event_id, tenant, draft, .. } => {
-                self.open(*origin, *event_id, tenant, draft, at)
+                let Some(open) = self.open.get_mut(&(origin.incarnation, *event_id)) else {
+                    return self.open(*origin, *event_id, tenant, draft, at);
+                };
+                open.copied = 0;
+                open.move_next(at);
+                Ok(())
             }
             Record::Part { origin, event_id, .. } => {
                 if let Some(open) = self.open.get_mut(&(origin.incarnation, *event_id)) {
-                    open.refs.push(at);
+                    open.move_next(at);
                 }
                 Ok(())
             }
@@ -295,6 +303,17 @@ fn states_gap(record: &Record<'_>, first: u64) -> bool {
     *tenant == OPERATIONS && first <= origin.seq && serde_json::from_slice(entry).is_ok_and(says)
 }
 
+impl Open {
+    /// The next of its frames has a copy at `at`.
+    fn move_next(&mut self, at: Ref) {
+        match self.refs.get_mut(self.copied) {
+            Some(place) => *place = at,
+            None => self.refs.push(at),
+        }
+        self.copied += 1;
+    }
+}
+
 impl Ledger {
     fn new() -> Self {
         Self {
@@ -379,5 +398,45 @@ impl Ledger {
     /// Everything so far is covered by a signature.
     pub fn set_signed(&mut self) {
         self.unsigned.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indelible_spool::wal::Stream;
+
+    /// No room for a copy: the frames that have none stay where they are, and a later try copies them all.
+    #[test]
+    fn copying_that_breaks_off_loses_no_frame() {
+        let (incarnation, event_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let draft = serde_json::to_vec(&Entry::default()).unwrap();
+        let origin = |seq| Origin { incarnation, seq };
+        let open = || Record::Open { origin: origin(1), event_id, tenant: "t", draft: &draft, part: b"" };
+        let part = |seq| Record::Part { origin: origin(seq), event_id, stream: Stream::Output, part: b"" };
+        let place = |file_no, offset| Ref { file_no, offset };
+        let kept = |record| Record::Kept(Box::new(record));
+        let mut state = State::default();
+        let mut apply = |record: Record<'_>, file_no, offset| {
+            state.apply(&record, place(file_no, offset)).unwrap();
+            state.open_request(incarnation, event_id).unwrap().refs.clone()
+        };
+        apply(open(), 1, 100);
+        apply(part(2), 1, 200);
+        apply(part(3), 1, 300);
+        apply(kept(open()), 2, 10);
+        assert_eq!(apply(kept(part(2)), 2, 20), [place(2, 10), place(2, 20), place(1, 300)]);
+        assert_eq!(apply(part(4), 2, 30).last(), Some(&place(2, 30)));
+        for (n, record) in [open(), part(2), part(3), part(4)].into_iter().enumerate() {
+            apply(kept(record), 3, n as u64);
+        }
+        let all: Vec<Ref> = (0..4).map(|offset| place(3, offset)).collect();
+        assert_eq!(apply(Record::Taken(origin(5)), 3, 4), all);
+        // A start that has only the newest file finds the same.
+        let mut again = State::default();
+        for (n, record) in [open(), part(2), part(3), part(4)].into_iter().enumerate() {
+            again.apply(&kept(record), place(3, n as u64)).unwrap();
+        }
+        assert_eq!(again.open_request(incarnation, event_id).unwrap().refs, all);
     }
 }

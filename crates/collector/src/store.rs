@@ -147,6 +147,12 @@ impl View {
             .fold((0, 0), |(entries, bytes), file| (entries + file.count() as u64, bytes + file.written()))
     }
 
+    /// All entries in files before this one stand in segments. It is the newest at most, which is written to.
+    pub fn sealed_before(&self) -> u64 {
+        let unsealed = self.files.iter().find(|file| !file.is_sealed(|tenant| self.sealed(tenant)));
+        unsealed.or(self.files.last()).map_or(0, |file| file.number())
+    }
+
     /// Files of the log, oldest first.
     pub fn files(&self) -> &[Arc<WalFile>] {
         &self.files

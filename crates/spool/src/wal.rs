@@ -108,7 +108,7 @@ pub enum Record<'a> {
     /// What the files before this one add up to, except for requests that are open.
     Base(Base<'a>),
     /// An [`Record::Open`] or [`Record::Part`] of a file that is about to be removed, again. It takes the place of
-    /// what was known of that request's frames, and is no frame of its source.
+    /// that frame of the request, and is no frame of its source.
     Kept(Box<Record<'a>>),
 }
 

@@ -512,23 +512,31 @@ impl LogWriter {
         }
     }
 
-    /// Removes the files before `file_no`, never the newest. For spools, once all in them is acknowledged.
+    /// Removes the files before `file_no`, oldest first, never the newest. For spools, once all in them is
+    /// acknowledged.
     pub fn remove_before(&mut self, file_no: u64) -> Result<usize, LogError> {
-        let files = reader::list(&*self.dir, self.options.role.extension())?;
-        let newest = files.last().map_or(0, |(number, _)| *number);
         let mut removed = 0;
-        for (number, name) in files.iter().filter(|(number, _)| *number < file_no.min(newest)) {
-            let len = self
-                .dir
-                .open(name)
-                .and_then(|file| file.len())
-                .map_err(LogError::io(format!("cannot stat {name}")))?;
-            self.dir.remove(name).map_err(LogError::io(format!("cannot remove {name}")))?;
-            debug_assert!(*number < newest);
-            self.closed_bytes = self.closed_bytes.saturating_sub(len);
+        while self.remove_oldest_before(file_no)? {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Removes the oldest file if it is before `file_no`, never the newest. Answers whether it did.
+    pub fn remove_oldest_before(&mut self, file_no: u64) -> Result<bool, LogError> {
+        let files = reader::list(&*self.dir, self.options.role.extension())?;
+        let [(number, name), _, ..] = files.as_slice() else { return Ok(false) };
+        if *number >= file_no {
+            return Ok(false);
+        }
+        let len = self
+            .dir
+            .open(name)
+            .and_then(|file| file.len())
+            .map_err(LogError::io(format!("cannot stat {name}")))?;
+        self.dir.remove(name).map_err(LogError::io(format!("cannot remove {name}")))?;
+        self.closed_bytes = self.closed_bytes.saturating_sub(len);
+        Ok(true)
     }
 }
 

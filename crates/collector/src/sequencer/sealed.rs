@@ -20,10 +20,10 @@ impl Sequencer {
     pub(super) fn finish_sealing(&mut self) -> Result<(), CollectorError> {
         let view = self.store.view();
         let segments: Vec<_> = view.all_segments().cloned().collect();
-        let current = self.wal.current().map_or(0, |(number, _, _)| number);
-        let unsealed = view.files().iter().find(|file| !file.is_sealed(|tenant| view.sealed(tenant)));
-        let before = unsealed.map_or(current, |file| file.number());
-        let all_entered = segments.iter().all(|one| self.entered.contains(&one.manifest().segment));
+        let before = view.sealed_before();
+        // What was entered when there was no room may not be signed yet.
+        let all_entered = !self.unfinished.load(Ordering::Relaxed)
+            && segments.iter().all(|one| self.entered.contains(&one.manifest().segment));
         if all_entered {
             // What was entered was signed just before this.
             segments.iter().for_each(|segment| segment.set_signed());
@@ -38,23 +38,31 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Enters, signs, and lets go. The order is the contract.
+    /// Enters, signs, and lets go. The inner error is one that can be waited out: whoever asks again finishes what
+    /// is left.
     pub(super) fn take_sealed(
         &mut self,
         segments: &[Arc<Segment>],
         before: u64,
     ) -> Result<Result<(), String>, CollectorError> {
+        let outcome = match self.replace_log(segments, before) {
+            Err(CollectorError::Log(LogError::Full(why))) => Ok(Err(why)),
+            outcome => outcome.map(Ok),
+        };
+        self.unfinished.store(!matches!(outcome, Ok(Ok(()))), Ordering::Relaxed);
+        outcome
+    }
+
+    /// The order is the contract. Done again, it does what is left.
+    fn replace_log(&mut self, segments: &[Arc<Segment>], before: u64) -> Result<(), CollectorError> {
         // 1. The manifest's hash is an entry: from here on no other segment can pass for this one. A crash before
         //    enters it at the next run, which finds the segment without its entry.
         for segment in segments {
             if self.entered.contains(&segment.manifest().segment) {
                 continue;
             }
-            match self.enter(segment) {
-                Ok(()) => drop(self.entered.insert(segment.manifest().segment.clone())),
-                Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(why)),
-                Err(error) => return Err(error),
-            }
+            self.enter(segment)?;
+            self.entered.insert(segment.manifest().segment.clone());
         }
         self.faults.point("after the manifests are entered")?;
         // 2. Under a signed head.
@@ -63,11 +71,7 @@ impl Sequencer {
         self.faults.point("after the manifests are signed")?;
         // 3. What is still open is copied forward. A crash here leaves it twice, and the copy counts.
         let mut oldest = self.state.oldest_needed(before);
-        match self.copy_forward(oldest) {
-            Ok(()) => {}
-            Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(why)),
-            Err(error) => return Err(error),
-        }
+        self.copy_forward(oldest)?;
         self.commit()?;
         self.faults.point("after open requests are copied")?;
         // What could not be copied stays where it is.
@@ -76,10 +80,11 @@ impl Sequencer {
         }
         // 4. Oldest first, so that a crash leaves files without a hole. Whoever reads them now holds them open.
         self.store.drop_files_before(oldest);
-        self.wal.remove_before(oldest)?;
+        while self.wal.remove_oldest_before(oldest)? {
+            self.faults.point("after a file is removed")?;
+        }
         self.state.forget_files_before(oldest);
-        self.faults.point("after the files are removed")?;
-        Ok(Ok(()))
+        self.faults.point("after the files are removed")
     }
 
     fn enter(&mut self, segment: &Segment) -> Result<(), CollectorError> {
