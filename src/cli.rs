@@ -291,6 +291,8 @@ pub(crate) struct Serve {
 Examples:
   indelible list --since 2026-11-01 --model llama-3-8b-instruct
   indelible list --user jane@example.com --limit 5
+  indelible list --api-key k:9bc709520f75b4adb70d04788657524e    what a key was used for
+  indelible list --resource record/req-42                        who looked at a record
   indelible list --entries --tenant default > entries.jsonl      for indelible-verify")]
 pub(crate) struct List {
     /// Only this type of event, such as llm_request
@@ -305,6 +307,15 @@ pub(crate) struct List {
     /// Only this session
     #[arg(long)]
     pub(crate) session: Option<String>,
+    /// Only this trace
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace: Option<String>,
+    /// Only requests with this API key, by its id: k:…
+    #[arg(long, value_name = "ID")]
+    pub(crate) api_key: Option<String>,
+    /// Only what was done with this, such as looks at record/req-42
+    #[arg(long, value_name = "TYPE/ID")]
+    pub(crate) resource: Option<String>,
     /// Not before: RFC 3339, or a date
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
@@ -315,7 +326,9 @@ pub(crate) struct List {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
     /// The exact bytes of all entries of a ledger, oldest first, one a line
-    #[arg(long, conflicts_with_all = ["event_type", "model", "user", "session", "since", "until", "limit"])]
+    #[arg(long, conflicts_with_all = [
+        "event_type", "model", "user", "session", "trace", "api_key", "resource", "since", "until", "limit",
+    ])]
     pub(crate) entries: bool,
 }
 

@@ -8,6 +8,7 @@ use crate::reading;
 use crate::run_dir;
 use crate::store;
 use indelible_collector::data_dir::DataDir;
+use indelible_collector::query::{self, NotAFilter};
 use indelible_collector::reading::Asked;
 use indelible_collector::{Collector, CollectorError, Config, Query, view};
 use indelible_os::clock::Utc;
@@ -186,6 +187,9 @@ fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
         model: arguments.model.clone(),
         user: arguments.user.clone(),
         session: arguments.session.clone(),
+        trace: arguments.trace.clone(),
+        api_key: arguments.api_key.clone(),
+        resource: arguments.resource.clone(),
         since: arguments.since.clone(),
         until: arguments.until.clone(),
     };
@@ -200,12 +204,16 @@ pub(crate) fn query_of_filters(common: &Common, filters: &Filters) -> Result<Que
             Failure::new(format!("{name}: {error}")).hint("times are RFC 3339 or dates")
         })
     };
+    let bad = |error: NotAFilter| Failure::new(error).hint(error.hint());
     Ok(Query {
         tenant: common.tenant.clone(),
         event_type: filters.event_type.clone(),
         model: filters.model.clone(),
         user: filters.user.clone(),
         session: filters.session.clone(),
+        trace: filters.trace.clone(),
+        api_key: filters.api_key.as_deref().map(query::api_key).transpose().map_err(bad)?,
+        resource: filters.resource.as_deref().map(query::resource).transpose().map_err(bad)?,
         since: time("since", &filters.since)?,
         until: time("until", &filters.until)?,
         ..Query::default()
@@ -220,6 +228,9 @@ fn list_path(common: &Common, arguments: &List) -> String {
         ("model", &arguments.model),
         ("user", &arguments.user),
         ("session", &arguments.session),
+        ("trace", &arguments.trace),
+        ("api_key", &arguments.api_key),
+        ("resource", &arguments.resource),
         ("since", &arguments.since),
         ("until", &arguments.until),
     ] {

@@ -63,6 +63,15 @@ pub(crate) struct Filters {
     /// Only this session
     #[arg(long)]
     pub(crate) session: Option<String>,
+    /// Only this trace
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace: Option<String>,
+    /// Only requests with this API key, by its id: k:…
+    #[arg(long, value_name = "ID")]
+    pub(crate) api_key: Option<String>,
+    /// Only what was done with this, such as looks at record/req-42
+    #[arg(long, value_name = "TYPE/ID")]
+    pub(crate) resource: Option<String>,
     /// Not before: RFC 3339, or a date
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,

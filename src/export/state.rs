@@ -253,6 +253,9 @@ impl Selection {
             ("type", &filters.event_type),
             ("model", &filters.model),
             ("session", &filters.session),
+            ("trace", &filters.trace),
+            ("api_key", &filters.api_key),
+            ("resource", &filters.resource),
             ("since", &filters.since),
             ("until", &filters.until),
         ];

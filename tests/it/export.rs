@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+const TRACED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// Traffic of several models, users and sessions. Half of it sealed, half not.
 fn site(count: usize) -> (Site, ModelServer) {
     let site = Site::new();
@@ -27,7 +29,12 @@ fn traffic(site: &Site, model: &ModelServer, numbers: std::ops::Range<usize>) {
         let body = json!({"model": format!("m-{}", n % 3), "user": format!("user-{}@example.com", n % 4),
             "stream": n % 2 == 0, "messages": [{"role": "user", "content": format!("question {n}")}]});
         let session = format!("session-{}", n % 5);
-        let headers = [("Content-Type", "application/json"), ("x-session-id", session.as_str())];
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("authorization", ["Bearer key-0", "Bearer key-1"][n % 2]),
+            ("traceparent", [TRACED, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"][n % 2]),
+            ("x-session-id", session.as_str()),
+        ];
         let body = body.to_string();
         let got = request(up.listen, &message("POST", "/v1/chat/completions", &headers, body.as_bytes()));
         assert_eq!(got.status, 200);
@@ -95,9 +102,13 @@ fn filters_select_what_a_list_shows() {
     let (site, _model) = site(40);
     let entries = site.entries();
     let middle = entries[entries.len() / 2]["timestamp"].as_str().unwrap().to_owned();
+    let key = entries.iter().find_map(|entry| entry["api_key_id"].as_str()).unwrap();
     for (n, filter) in [
         vec!["--user", "user-2@example.com"],
         vec!["--session", "session-3"],
+        vec!["--trace", "4bf92f3577b34da6a3ce929d0e0e4736"],
+        vec!["--api-key", key],
+        vec!["--api-key", key, "--session", "session-3"],
         vec!["--model", "m-1"],
         vec!["--type", "llm_request"],
         vec!["--since", &middle],

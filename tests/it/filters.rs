@@ -127,6 +127,44 @@ fn segments_that_cannot_have_an_id_are_not_opened_for_it() {
     assert!(found(&site, wanted).is_err());
 }
 
+/// What SQL says of an event.
+#[cfg(feature = "sql")]
+fn asked(site: &Site, id: &str) -> Result<String, String> {
+    let sql = format!("SELECT event_id FROM events WHERE event_id = '{id}'");
+    let output = site.run(&["query", &sql, "--format", "csv", "--tenant", "default"]);
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn sql_opens_no_segment_that_cannot_have_an_id_and_trusts_no_index_of_another() {
+    let (site, ids) = recorded();
+    let dirs = segments_of(&site.data, "default");
+    make_all(&site.data, OVER);
+    let wanted = &ids[4][1];
+    let found = Ok(format!("event_id\n{wanted}\n"));
+    let away = site.data.parent().unwrap().join("away");
+    take_away(&dirs, 4, &away);
+    assert_eq!(asked(&site, wanted), found);
+    assert_eq!(asked(&site, NOBODYS), Ok("event_id\n".to_owned()), "nor for what nobody has");
+    // An index that is not there leaves nothing out.
+    std::fs::remove_dir_all(site.data.join("cache/filters")).unwrap();
+    assert!(asked(&site, wanted).is_err());
+    put_back(&dirs, &away);
+    // With indexes alone, entries of the others are not read.
+    let entries = |dir: &PathBuf| dir.join("entries.parquet");
+    let hidden = |dir: &PathBuf| dir.join("hidden");
+    let others = || dirs.iter().enumerate().filter(|(number, _)| *number != 4).map(|(_, dir)| dir);
+    others().for_each(|dir| durable::publish_file(&entries(dir), &hidden(dir)).unwrap());
+    assert_eq!(asked(&site, wanted), found);
+    others().for_each(|dir| durable::publish_file(&hidden(dir), &entries(dir)).unwrap());
+    // A whole index, and one of another segment: what it does not have may be there all the same.
+    let copy = site.data.parent().unwrap().join("ids.idx");
+    std::fs::copy(dirs[0].join("ids.idx"), &copy).unwrap();
+    durable::publish_file(&copy, &dirs[4].join("ids.idx")).unwrap();
+    assert_eq!(asked(&site, wanted), found);
+}
+
 #[test]
 fn while_a_day_lasts_each_run_of_segments_gets_a_filter_and_all_get_one_once_it_is_over() {
     let (site, mut ids) = recorded();

@@ -13,6 +13,15 @@ use std::time::Duration;
 
 /// Traffic of several sessions, and what `show` and `list` say of it.
 pub(crate) fn traffic(site: &Site, count: usize) -> Vec<String> {
+    traffic_with(site, count, |_| Vec::new())
+}
+
+/// The same, with more headers.
+fn traffic_with(
+    site: &Site,
+    count: usize,
+    more: impl Fn(usize) -> Vec<(&'static str, String)>,
+) -> Vec<String> {
     let model = ModelServer::start();
     let mut up = site.up(&model.url, &[]);
     let mut ids = Vec::new();
@@ -24,11 +33,13 @@ pub(crate) fn traffic(site: &Site, count: usize) -> Vec<String> {
             "and so on ".repeat(n % 50)
         );
         let (request_id, session) = (format!("req-{n}"), format!("session-{}", n % 5));
-        let headers = [
+        let more = more(n);
+        let mut headers = vec![
             ("Content-Type", "application/json"),
             ("x-request-id", request_id.as_str()),
             ("x-session-id", session.as_str()),
         ];
+        headers.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let got = request(up.listen, &message("POST", "/v1/chat/completions", &headers, body.as_bytes()));
         assert_eq!(got.status, 200);
         ids.push(got.event_id().to_owned());
@@ -50,13 +61,26 @@ pub(crate) fn shown(site: &Site, id: &str) -> Value {
 #[test]
 fn what_was_sealed_is_found_and_shown_as_before() {
     let site = Site::new();
-    let ids = traffic(&site, 40);
+    let ids = traffic_with(&site, 40, |n| {
+        let trace = format!("00-{:032x}-{:016x}-01", n % 6 + 1, n + 1);
+        vec![("authorization", format!("Bearer key-{}", n % 2)), ("traceparent", trace)]
+    });
     let before: Vec<Value> = ids.iter().map(|id| shown(&site, id)).collect();
     let by_session = |site: &Site| site.json(&["list", "--session", "session-3", "--limit", "100", "--json"]);
     let by_user = |site: &Site| site.json(&["list", "--user", "user-2", "--limit", "100", "--json"]);
     let by_model = |site: &Site| site.json(&["list", "--model", "m-1", "--limit", "100", "--json"]);
-    let lists = [by_session(&site), by_user(&site), by_model(&site)];
-    assert_eq!(lists.each_ref().map(|list| list["records"].as_array().unwrap().len()), [8, 10, 13]);
+    let trace = format!("{:032x}", 3);
+    let by_trace = |site: &Site| site.json(&["list", "--trace", &trace, "--limit", "100", "--json"]);
+    let key = before[0]["records"][0]["entry"]["api_key_id"].as_str().unwrap();
+    let by_key = |site: &Site| site.json(&["list", "--api-key", key, "--limit", "100", "--json"]);
+    site.run(&["show", "req-nobody"]);
+    let by_resource = |site: &Site| site.json(&["list", "--resource", "record/req-nobody", "--json"]);
+    let all = |site: &Site| {
+        [by_session(site), by_user(site), by_model(site), by_trace(site), by_key(site), by_resource(site)]
+    };
+    let lists = all(&site);
+    let counts = lists.each_ref().map(|list| list["records"].as_array().unwrap().len());
+    assert_eq!(counts, [8, 10, 13, 7, 20, 1]);
 
     let made = site.json(&["seal", "--json"]);
     assert_eq!(made["segments"], 2, "one of each ledger");
@@ -68,7 +92,7 @@ fn what_was_sealed_is_found_and_shown_as_before() {
     for (id, before) in ids.iter().zip(&before) {
         assert_eq!(shown(&site, id), *before);
     }
-    for (list, again) in lists.iter().zip([by_session(&site), by_user(&site), by_model(&site)]) {
+    for (list, again) in lists.iter().zip(all(&site)) {
         assert_eq!(without_level(list), without_level(&again));
     }
     assert_eq!(site.raw(&ids[7], "request").len() as u64, before[7]["records"][0]["entry"]["input"]["bytes"]);

@@ -301,7 +301,7 @@ fn is_param(name: &str, value: &Param) -> bool {
 }
 
 /// `k:` and 32 hex digits, as a gateway makes of an API key.
-fn is_key_id(text: &str) -> bool {
+pub fn is_key_id(text: &str) -> bool {
     text.strip_prefix("k:").is_some_and(|hex| from_hex::<16>(hex).is_some())
 }
 

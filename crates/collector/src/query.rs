@@ -2,7 +2,7 @@
 
 use crate::{CollectorError, draft};
 use indelible_os::clock::Utc;
-use indelible_record::entry::Entry;
+use indelible_record::entry::{Entry, Resource};
 use indelible_segment::ids::{self, IdKind};
 use indelible_vault::subjects::Basis;
 use indelible_vault::{KeyStore, Vault};
@@ -24,6 +24,10 @@ pub struct Query {
     pub session: Option<String>,
     /// The trace.
     pub trace: Option<String>,
+    /// The API key, by its id.
+    pub api_key: Option<String>,
+    /// What was acted upon: type and id.
+    pub resource: Option<(String, String)>,
     /// Event id, or request id.
     pub id: Option<String>,
     /// Trace and session are given as entries show them, hashed ones as `h:…`.
@@ -34,10 +38,44 @@ pub struct Query {
     pub until: Option<Utc>,
 }
 
+/// Why a filter can be that of no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAFilter {
+    /// No id of an API key.
+    #[error("api_key: not the id of an API key")]
+    ApiKey,
+    /// No resource.
+    #[error("resource: not a type and an id")]
+    Resource,
+}
+
+impl NotAFilter {
+    /// What it should have been.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::ApiKey => {
+                "it is k: and 32 hex digits: api_key_id of entries, and what indelible key list shows"
+            }
+            Self::Resource => "it is TYPE/ID, such as record/req-42 or search/errors-by-model",
+        }
+    }
+}
+
+/// The id of an API key: the key itself is in no entry.
+pub fn api_key(text: &str) -> Result<String, NotAFilter> {
+    if draft::is_key_id(text) { Ok(text.to_owned()) } else { Err(NotAFilter::ApiKey) }
+}
+
+/// A resource, given as `TYPE/ID`.
+pub fn resource(text: &str) -> Result<(String, String), NotAFilter> {
+    let parts = text.split_once('/').filter(|(kind, id)| !kind.is_empty() && !id.is_empty());
+    parts.map(|(kind, id)| (kind.to_owned(), id.to_owned())).ok_or(NotAFilter::Resource)
+}
+
 /// A query, in the words that entries use.
 pub(crate) struct Wanted {
     query: Query,
-    /// Per tenant: how its ledger shows the model, the session, the trace, the id, the user.
+    /// Per tenant: how its ledger shows the model, the session, the trace, the resource, the id, the user.
     shown: BTreeMap<String, Shown>,
     event_id: Option<Uuid>,
 }
@@ -47,6 +85,8 @@ struct Shown {
     model: Option<String>,
     session: Option<String>,
     trace: Option<String>,
+    /// As a client's string, and as it was given: the collector's own names are not hashed.
+    resource: Option<[Resource; 2]>,
     id: Option<String>,
     subject: Option<String>,
 }
@@ -72,9 +112,14 @@ impl Wanted {
                 model: as_shown(&query.model),
                 session: of_entry(&query.session).or_else(|| as_shown(&query.session)),
                 trace: of_entry(&query.trace).or_else(|| as_shown(&query.trace)),
+                resource: None,
                 id: as_shown(&query.id),
                 subject: None,
             };
+            here.resource = query.resource.as_ref().map(|(kind, id)| {
+                let of = |id: String| Resource { id, kind: kind.clone() };
+                [of(draft::clear_or_hashed(vault, &tenant, id)), of(id.clone())]
+            });
             if let Some(user) = &query.user {
                 let subject = vault.find_subject(&tenant, Basis::User, user)?;
                 // A user whom a ledger does not know has no record there.
@@ -102,9 +147,13 @@ impl Wanted {
         if let Some(trace) = &shown.trace {
             return Some(vec![ids::hash(IdKind::Trace, trace)]);
         }
+        if let Some(resource) = &shown.resource {
+            return Some(resource.iter().map(|one| ids::resource_hash(&one.kind, &one.id)).collect());
+        }
         let session = shown.session.as_ref().map(|session| ids::hash(IdKind::Session, session));
         let subject = || shown.subject.as_ref().map(|subject| ids::hash(IdKind::Subject, subject));
-        session.or_else(subject).map(|hash| vec![hash])
+        let api_key = || self.query.api_key.as_ref().map(|key| ids::hash(IdKind::ApiKey, key));
+        session.or_else(subject).or_else(api_key).map(|hash| vec![hash])
     }
 
     /// Columns of which one must have a value, for each value that is asked for.
@@ -137,6 +186,10 @@ impl Wanted {
         let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
         is(&shown.session, &entry.session_id)
             && is(&shown.trace, &entry.trace_id)
+            && is(&self.query.api_key, &entry.api_key_id)
+            && shown.resource.as_ref().is_none_or(|either| {
+                entry.resource.as_ref().is_some_and(|resource| either.contains(resource))
+            })
             && (shown.model.is_none() || shown.model == entry.model || shown.model == entry.model_returned)
             && self.query.event_type.as_ref().is_none_or(|wanted| *wanted == entry.event_type)
             && is(&shown.subject, &entry.subject_ref)

@@ -10,8 +10,8 @@ use crate::CollectorError;
 use crate::parts::Parts;
 use crate::query::Wanted;
 use crate::sequencer::lock;
-use crate::store::View;
 use crate::store::segment::Segment;
+use crate::store::{SEGMENTS_AT_ONCE_MAX, View};
 use indelible_ledger::{Hash, leaf_hash};
 use indelible_record::commitment::Commitment;
 use indelible_record::entry::Entry;
@@ -26,8 +26,6 @@ use uuid::Uuid;
 
 /// Rows of a segment that are read at once, going backwards.
 const BLOCK_ROWS: u64 = 512;
-/// Segments whose index is asked at once, where they are slow to reach.
-const SEGMENTS_AT_ONCE_MAX: usize = 32;
 
 /// An entry as it stands in a ledger.
 #[derive(Clone, Debug)]

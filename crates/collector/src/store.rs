@@ -27,6 +27,9 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use tail::WalFile;
 
+/// Segments whose index is asked at once, where they are slow to reach.
+pub(crate) const SEGMENTS_AT_ONCE_MAX: usize = 32;
+
 /// Where segments lie. Paths are relative: `tenant=…/date=…/…`.
 pub trait Storage: Send + Sync {
     /// Paths of all segments that are whole.
@@ -58,6 +61,30 @@ impl View {
     /// Those segments of one ledger that may have one of the ids, by their hashes. Others may be among them.
     pub fn may_have<'a>(&self, segments: Vec<&'a Arc<Segment>>, hashes: &[u64]) -> Vec<&'a Arc<Segment>> {
         self.filters.may_have(segments, hashes)
+    }
+
+    /// The same, once those that filters leave were asked one by one. Reads their indexes: may block.
+    pub fn may_have_indexed<'a>(
+        &self,
+        segments: Vec<&'a Arc<Segment>>,
+        hashes: &[u64],
+    ) -> Vec<&'a Arc<Segment>> {
+        let segments = self.may_have(segments, hashes);
+        let ask = |some: &[&'a Arc<Segment>]| -> Vec<bool> {
+            std::thread::scope(|scope| {
+                let far = |one: &'a Arc<Segment>| {
+                    (!one.is_near()).then(|| scope.spawn(move || one.may_have(hashes)))
+                };
+                let threads: Vec<_> = some.iter().copied().map(far).collect();
+                let asked = some.iter().zip(threads).map(|(one, thread)| match thread {
+                    Some(thread) => thread.join().unwrap_or(true),
+                    None => one.may_have(hashes),
+                });
+                asked.collect()
+            })
+        };
+        let may: Vec<bool> = segments.chunks(SEGMENTS_AT_ONCE_MAX).flat_map(ask).collect();
+        segments.into_iter().zip(may).filter_map(|(segment, may)| may.then_some(segment)).collect()
     }
 
     /// All segments.

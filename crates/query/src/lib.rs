@@ -40,6 +40,12 @@ pub trait Records: Send + Sync {
     /// The sealed segments.
     fn segments(&self) -> Vec<Segment>;
 
+    /// For each of these segments, whether it may have an entry with one of the ids, by their hashes
+    /// ([`indelible_segment::ids`]). What cannot be told is `true`. May block.
+    fn may_have(&self, segments: &[Segment], _hashes: &[u64]) -> Vec<bool> {
+        vec![true; segments.len()]
+    }
+
     /// Hands over every entry that is in no segment, oldest first, until told to stop. May block. An entry stands
     /// in a segment or here, never in both.
     fn tail(&self, row: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>) -> io::Result<()>;

@@ -51,6 +51,22 @@ pub enum IdKind {
     Parent = 8,
 }
 
+impl IdKind {
+    /// The kind of what a column of the entries has; `None`: it is not filed, or not by itself.
+    pub fn of_column(name: &str) -> Option<Self> {
+        Some(match name {
+            "event_id" => Self::Event,
+            "request_id" => Self::Request,
+            "session_id" => Self::Session,
+            "subject_ref" => Self::Subject,
+            "trace_id" => Self::Trace,
+            "api_key_id" => Self::ApiKey,
+            "parent_event_id" => Self::Parent,
+            _ => return None,
+        })
+    }
+}
+
 /// The hash under which an id is filed.
 pub fn hash(kind: IdKind, value: &str) -> u64 {
     let digest = Sha256::new_with_prefix([kind as u8]).chain_update(value.as_bytes()).finalize();
@@ -237,17 +253,29 @@ impl Ids {
     /// Rows filed under a hash, in order. They may include rows whose id only has the same hash: look at them.
     pub fn find(&self, hash: u64) -> io::Result<Vec<u32>> {
         let mut found = Vec::new();
-        // The page before the first that begins with the hash may end with it.
-        let first = self.fences.partition_point(|fence| *fence < hash).saturating_sub(1);
-        for (number, fence) in self.fences.iter().enumerate().skip(first) {
-            if *fence > hash {
-                break;
-            }
-            let page = self.file.read_at(number as u64 * PAGE_BYTES as u64, PAGE_BYTES)?;
-            self.search_page(&page, hash, &mut found)
-                .map_err(|what| damaged(&format!("page {number}: {what}")))?;
+        for number in self.pages(hash) {
+            self.search_page(number, hash, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// Whether rows are filed under a hash.
+    pub fn has(&self, hash: u64) -> io::Result<bool> {
+        let mut found = Vec::new();
+        for number in self.pages(hash) {
+            self.search_page(number, hash, &mut found)?;
+            if !found.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Pages that may have rows under a hash.
+    fn pages(&self, hash: u64) -> std::ops::Range<usize> {
+        // The page before the first that begins with the hash may end with it.
+        let first = self.fences.partition_point(|fence| *fence < hash).saturating_sub(1);
+        first..self.fences.partition_point(|fence| *fence <= hash)
     }
 
     /// Hands the hash of each id to `visit`, in order; one whose rows go on in another page more than once.
@@ -263,16 +291,18 @@ impl Ids {
         Ok(())
     }
 
-    fn search_page(&self, page: &[u8], hash: u64, found: &mut Vec<u32>) -> Result<(), &'static str> {
+    fn search_page(&self, number: usize, hash: u64, found: &mut Vec<u32>) -> io::Result<()> {
+        let page = self.file.read_at(number as u64 * PAGE_BYTES as u64, PAGE_BYTES)?;
         let mut beyond = false;
-        walk_page(page, |filed, rows| {
+        let walked = walk_page(&page, |filed, rows| {
             if filed == hash {
                 beyond |= rows.iter().any(|row| *row >= self.rows);
                 found.extend_from_slice(rows);
             }
             filed <= hash
-        })?;
-        if beyond { Err("row") } else { Ok(()) }
+        });
+        let walked = walked.and(if beyond { Err("row") } else { Ok(()) });
+        walked.map_err(|what| damaged(&format!("page {number}: {what}")))
     }
 }
 
@@ -339,6 +369,7 @@ mod tests {
         assert_eq!(ids.find((1 << 40) + 1).unwrap(), [3]);
         assert_eq!(ids.find(u64::MAX).unwrap(), [2]);
         assert_eq!(ids.find(6).unwrap(), Vec::<u32>::new());
+        assert!(ids.has(1 << 40).unwrap() && ids.has(u64::MAX).unwrap() && !ids.has(6).unwrap());
     }
 
     #[test]
@@ -369,6 +400,7 @@ mod tests {
             }
             for hash in 0..500 {
                 let rows: Vec<u32> = expected.get(&hash).into_iter().flatten().copied().collect();
+                prop_assert_eq!(ids.has(hash).unwrap(), !rows.is_empty());
                 prop_assert_eq!(ids.find(hash).unwrap(), rows);
             }
         }

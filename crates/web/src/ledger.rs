@@ -13,6 +13,7 @@ use indelible_segment::columns::Row;
 use indelible_segment::manifest::ENTRIES;
 use indelible_segment::{ReadAt, State};
 use indelible_verify::directory::OPERATIONS;
+use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -55,6 +56,14 @@ impl Ledger {
 impl Records for Ledger {
     fn segments(&self) -> Vec<Segment> {
         self.view.segments(&self.tenant).iter().map(|segment| shown(segment)).collect()
+    }
+
+    fn may_have(&self, segments: &[Segment], hashes: &[u64]) -> Vec<bool> {
+        let names: HashSet<&str> = segments.iter().map(|one| one.name.as_str()).collect();
+        let asked = self.view.segments(&self.tenant).iter().filter(|one| names.contains(one.path()));
+        let may = self.view.may_have_indexed(asked.collect(), hashes);
+        let may: HashSet<&str> = may.iter().map(|one| one.path()).collect();
+        segments.iter().map(|one| may.contains(one.name.as_str())).collect()
     }
 
     fn tail(&self, row: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>) -> io::Result<()> {

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query as QueryString, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use indelible_collector::query::{self, NotAFilter};
 use indelible_collector::read::{Found, Payload};
 use indelible_collector::reading::Asked;
 use indelible_collector::{Collector, CollectorError, Query, view};
@@ -29,6 +30,9 @@ pub(crate) struct Filters {
     pub(crate) model: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) session: Option<String>,
+    pub(crate) trace: Option<String>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) resource: Option<String>,
     pub(crate) since: Option<String>,
     pub(crate) until: Option<String>,
     pub(crate) limit: Option<usize>,
@@ -53,12 +57,16 @@ impl Filters {
                 )
             })
         };
+        let bad = |error: NotAFilter| Problem::new(StatusCode::BAD_REQUEST, error.to_string(), error.hint());
         Ok(Query {
             tenant: self.tenant.clone(),
             event_type: self.event_type.clone(),
             model: self.model.clone(),
             user: self.user.clone(),
             session: self.session.clone(),
+            trace: self.trace.clone(),
+            api_key: self.api_key.as_deref().map(query::api_key).transpose().map_err(bad)?,
+            resource: self.resource.as_deref().map(query::resource).transpose().map_err(bad)?,
             since: time("since", &self.since)?,
             until: time("until", &self.until)?,
             ..Query::default()

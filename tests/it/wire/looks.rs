@@ -43,7 +43,7 @@ fn an_id_shows_all_its_records_and_says_when_it_cannot_tell_which() {
 }
 
 #[test]
-fn list_finds_by_user_session_model_type_and_time() {
+fn list_finds_by_user_session_trace_key_model_type_and_time() {
     let model = ModelServer::start();
     let site = Site::new();
     let mut up = site.up(&model.url, &[]);
@@ -54,22 +54,33 @@ fn list_finds_by_user_session_model_type_and_time() {
         answer.event_id().to_owned()
     };
     let chat = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
-    let jane = ask(CHAT, &[("X-User-Id", USER), ("X-Session-Id", "s-1")], chat("model-a"));
-    let john = ask(CHAT, &[("X-User-Id", "john"), ("X-Session-Id", "s-2")], chat("model-b"));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traced = ("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let key = ("Authorization", "Bearer sk-live-4f9a8b7c6d5e4f3a2b1c");
+    let jane = ask(CHAT, &[("X-User-Id", USER), ("X-Session-Id", "s-1"), traced], chat("model-a"));
+    let john = ask(CHAT, &[("X-User-Id", "john"), ("X-Session-Id", "s-2"), key], chat("model-b"));
     let embedding =
         ask("/v1/embeddings", &[("X-User-Id", USER)], json!({ "model": "model-a", "input": "x" }));
     up.wait_shipped();
-    let at = site.record(&john)["entry"]["timestamp"].as_str().unwrap().to_owned();
-    let cases: [(&[&str], &[&String]); 11] = [
+    let entry = site.record(&john)["entry"].clone();
+    let [at, key_id] = ["timestamp", "api_key_id"].map(|name| entry[name].as_str().unwrap());
+    let nobodys = format!("k:{}", "0".repeat(32));
+    let cases: [(&[&str], &[&String]); 17] = [
         (&[], &[&embedding, &john, &jane]),
         (&["--user", USER], &[&embedding, &jane]),
         (&["--user", "nobody@example.com"], &[]),
         (&["--session", "s-2"], &[&john]),
+        (&["--trace", trace], &[&jane]),
+        (&["--trace", "4bf92f3577b34da6a3ce929d0e0e4737"], &[]),
+        (&["--api-key", key_id], &[&john]),
+        (&["--api-key", &nobodys], &[]),
+        (&["--api-key", key_id, "--user", USER], &[]),
+        (&["--resource", "record/s-2"], &[]),
         (&["--model", "model-a"], &[&embedding, &jane]),
         (&["--type", "embedding"], &[&embedding]),
         (&["--type", "llm_request", "--user", USER], &[&jane]),
-        (&["--since", &at], &[&embedding, &john]),
-        (&["--until", &at], &[&jane]),
+        (&["--since", at], &[&embedding, &john]),
+        (&["--until", at], &[&jane]),
         (&["--since", "2001-01-01", "--until", "2001-01-02"], &[]),
         (&["--limit", "1"], &[&embedding]),
     ];
@@ -92,9 +103,44 @@ fn list_finds_by_user_session_model_type_and_time() {
                 "{filters:?} {running}"
             );
         }
-        let bad = site.run(&["list", "--since", "yesterday"]);
-        assert_eq!(bad.status.code(), Some(2), "{}", text(&bad.stderr));
-        assert!(text(&bad.stderr).starts_with("error: since: not a moment in time"), "{}", text(&bad.stderr));
+        for (filter, value, why) in [
+            ("--since", "yesterday", "since: not a moment in time"),
+            ("--api-key", "idk_0123456789abcdef", "api_key: not the id of an API key"),
+            ("--resource", "req-42", "resource: not a type and an id"),
+            ("--resource", "record/", "resource: not a type and an id"),
+        ] {
+            let bad = site.run(&["list", filter, value]);
+            assert_eq!(bad.status.code(), Some(2), "{}", text(&bad.stderr));
+            assert!(text(&bad.stderr).starts_with(&format!("error: {why}")), "{}", text(&bad.stderr));
+            assert!(text(&bad.stderr).contains("hint: "), "{}", text(&bad.stderr));
+        }
+    }
+}
+
+#[test]
+fn looks_are_found_by_what_was_looked_at() {
+    let model = ModelServer::start();
+    let site = Site::new();
+    let mut up = site.up(&model.url, &[]);
+    let looks = |resource: &str| {
+        let answer = site.json(&["list", "--json", "--resource", resource]);
+        answer["records"].as_array().unwrap().iter().map(|record| record["entry"].clone()).collect::<Vec<_>>()
+    };
+    for times in [1, 2] {
+        if times == 2 {
+            assert_eq!(up.stop(), 0);
+        }
+        for id in ["req-42", "route/7", "+49 170 1234567"] {
+            site.run(&["show", id]);
+            let found = looks(&format!("record/{id}"));
+            assert_eq!(found.len(), times, "{id}: {found:?}");
+            assert!(found.iter().all(|entry| entry["action"] == "show"), "{found:?}");
+            // As entries have it: one of these is hashed.
+            let shown = found[0]["resource"]["id"].as_str().unwrap();
+            assert_eq!(shown.starts_with("h:"), id.starts_with('+'), "{shown}");
+            assert_eq!(looks(&format!("record/{shown}")).len(), times);
+        }
+        assert!(looks("session/req-42").is_empty(), "of another type");
     }
 }
 

@@ -229,6 +229,24 @@ impl Segment {
         }
     }
 
+    /// Whether a row may have one of these ids, by their hashes. Nobody looks at the rows where the answer is no: the index is
+    /// held against the manifest, and one that cannot be read or is another one says yes.
+    pub fn may_have(&self, hashes: &[u64]) -> bool {
+        let has = || -> io::Result<bool> {
+            let ids = Ids::open(self.file(IDS)?)?;
+            for hash in hashes {
+                if ids.has(*hash)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        has().unwrap_or_else(|error| {
+            tracing::warn!(segment = self.path, %error, "an index cannot be read: the segment is not left out");
+            true
+        })
+    }
+
     fn rows_by_looking(&self, hashes: &[u64]) -> Result<Vec<u64>, CollectorError> {
         let mut rows = Vec::new();
         self.visit_from(0, |row, bytes| {

@@ -1,8 +1,9 @@
 //! The table `events`: all entries of one tenant, those in segments and those that are in none yet.
 //!
-//! What a query asks of numbers and times leaves out whole segments before any of them is opened. Inside a segment
-//! DataFusion leaves out row groups and pages by statistics and bloom filters. All of that only ever leaves out what
-//! provably does not match: the filter itself is evaluated on every row that is read.
+//! What a query asks of numbers and times leaves out whole segments before any of them is opened, and what it asks of ids
+//! those whose indexes do not have them. Inside a segment DataFusion leaves out row groups and pages by statistics and
+//! bloom filters. All of that only ever leaves out what provably does not match: the filter itself is evaluated on every
+//! row that is read.
 
 use super::rows;
 use super::segments::{self, Footers, Readers};
@@ -25,12 +26,15 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
 use indelible_segment::columns::{COLUMNS, ENTRY, Kind};
+use indelible_segment::ids::{self, IdKind};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 /// Columns whose values are long.
 const LONG: [&str; 3] = ["params", "detail", ENTRY];
+/// Of more ids than these, most segments have one.
+const IDS_MAX: usize = 64;
 
 /// All entries of one tenant.
 pub(super) struct Events {
@@ -75,6 +79,7 @@ impl TableProvider for Events {
         let tail_schema = datafusion::physical_plan::streaming::PartitionStream::schema(&tail).clone();
         let tail = StreamingTableExec::try_new(tail_schema, vec![Arc::new(tail)], None, [], false, limit)?;
         let segments = worth_reading(self.records.segments(), filters, state);
+        let segments = with_ids(&self.records, segments, filters).await;
         if segments.is_empty() {
             return Ok(Arc::new(tail));
         }
@@ -133,6 +138,54 @@ fn worth_reading(segments: Vec<Segment>, filters: &[Expr], state: &dyn Session) 
         }
         None => segments,
     }
+}
+
+/// Those of the segments that may have the ids that the filters name.
+async fn with_ids(records: &Arc<dyn Records>, segments: Vec<Segment>, filters: &[Expr]) -> Vec<Segment> {
+    let named = filters.iter().flat_map(split_conjunction).filter_map(ids_named);
+    let named: Vec<Vec<u64>> = named.filter(|ids| (1..=IDS_MAX).contains(&ids.len())).collect();
+    if named.is_empty() || segments.is_empty() {
+        return segments;
+    }
+    let (records, mut left) = (records.clone(), segments.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        for ids in &named {
+            let may = records.may_have(&left, ids);
+            left = left.into_iter().zip(may).filter_map(|(segment, may)| may.then_some(segment)).collect();
+        }
+        left
+    });
+    // Who cannot tell leaves nothing out.
+    asked.await.unwrap_or(segments)
+}
+
+/// Ids of which a row has one if the filter accepts it, by their hashes. `None`: the filter names none.
+fn ids_named(filter: &Expr) -> Option<Vec<u64>> {
+    match filter {
+        Expr::BinaryExpr(both) => match both.op {
+            Operator::Eq => {
+                let id = id_named(&both.left, &both.right).or_else(|| id_named(&both.right, &both.left));
+                id.map(|id| vec![id])
+            }
+            Operator::Or => {
+                let mut ids = ids_named(&both.left)?;
+                ids.extend(ids_named(&both.right)?);
+                Some(ids)
+            }
+            Operator::And => ids_named(&both.left).or_else(|| ids_named(&both.right)),
+            _ => None,
+        },
+        Expr::InList(list) if !list.negated => {
+            list.list.iter().map(|value| id_named(&list.expr, value)).collect()
+        }
+        _ => None,
+    }
+}
+
+fn id_named(column: &Expr, value: &Expr) -> Option<u64> {
+    let (Expr::Column(column), Expr::Literal(value, _)) = (column, value) else { return None };
+    let text = value.try_as_str().flatten()?;
+    Some(ids::hash(IdKind::of_column(&column.name)?, text))
 }
 
 /// What is known of segments without opening them.

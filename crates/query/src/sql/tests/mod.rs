@@ -17,7 +17,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use indelible_os::clock::Utc;
 use indelible_record::entry::{Entry, Status, VERSION};
 use indelible_segment::columns::Row;
-use indelible_segment::{ReadAt, State};
+use indelible_segment::{ReadAt, State, ids};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -35,11 +35,18 @@ struct Store {
     segments: Vec<Segment>,
     tail: Vec<Entry>,
     subjects: BTreeMap<String, String>,
+    /// By segment, what its index has; without one, nobody can tell.
+    ids: BTreeMap<String, Vec<u64>>,
 }
 
 impl Records for Store {
     fn segments(&self) -> Vec<Segment> {
         self.segments.clone()
+    }
+
+    fn may_have(&self, segments: &[Segment], hashes: &[u64]) -> Vec<bool> {
+        let has = |ids: &Vec<u64>| hashes.iter().any(|hash| ids.contains(hash));
+        segments.iter().map(|segment| self.ids.get(&segment.name).is_none_or(has)).collect()
     }
 
     fn tail(&self, row: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>) -> io::Result<()> {
@@ -72,6 +79,18 @@ impl Store {
         }
         store.tail = entries.collect();
         store
+    }
+
+    /// With indexes of the segments that begin with these numbers.
+    fn with_indexes(mut self, entries: &[Entry], of: &[u64]) -> Self {
+        for segment in self.segments.iter().filter(|segment| of.contains(&segment.first_seq)) {
+            let last = segment.first_seq + segment.count - 1;
+            let filed = self.ids.entry(segment.name.clone()).or_default();
+            for entry in entries.iter().filter(|entry| (segment.first_seq..=last).contains(&entry.seq)) {
+                ids::hashes(entry, |hash| filed.push(hash));
+            }
+        }
+        self
     }
 
     fn with_subject(mut self, user: &str, subject: &str) -> Self {

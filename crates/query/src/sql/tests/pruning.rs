@@ -6,7 +6,10 @@ use serde_json::json;
 
 /// A store whose segments count their reads.
 fn counted(entries: Vec<Entry>, per_segment: usize) -> (Arc<Store>, Vec<Arc<AtomicU64>>, Arc<AtomicU64>) {
-    let mut store = Store::of(entries, per_segment);
+    counting(Store::of(entries, per_segment))
+}
+
+fn counting(mut store: Store) -> (Arc<Store>, Vec<Arc<AtomicU64>>, Arc<AtomicU64>) {
     let bytes = Arc::new(AtomicU64::new(0));
     let mut reads = Vec::new();
     for segment in &mut store.segments {
@@ -48,6 +51,59 @@ fn numbers_and_times_leave_whole_segments_out() {
         "n\n0\n"
     );
     assert_eq!(touched(&reads), [false; 5]);
+}
+
+/// How many of 500 calls a filter accepts, and which of their five segments were opened for it. Those that begin with these
+/// numbers have an index.
+fn opened(filter: &str, indexed: &[u64]) -> (String, Vec<bool>) {
+    let (store, reads, _) = counting(Store::of(calls(500), 100).with_indexes(&calls(500), indexed));
+    let sql = format!("SELECT count(latency_ms) AS n FROM events WHERE {filter}");
+    // Another engine has no footers yet.
+    let answer = try_ask(&engine(), &store, Question::new(&*sql, Format::Csv)).unwrap();
+    (String::from_utf8(answer).unwrap(), touched(&reads))
+}
+
+#[test]
+fn segments_that_cannot_have_an_id_are_not_opened() {
+    let of_sessions = "session_id IN ('session-1', 'session-2', 'session-3', 'session-4', 'session-100')";
+    let many: Vec<String> = (0..100).map(|n| format!("'event-{n}'")).collect();
+    let many = format!("event_id IN ({})", many.join(", "));
+    for (filter, n, open) in [
+        ("event_id = 'event-250'", 1, [false, false, true, false, false]),
+        ("'session-30' = session_id", 4, [false, true, false, false, false]),
+        ("event_id IN ('event-7', 'event-499')", 2, [true, false, false, false, true]),
+        (of_sessions, 20, [true, false, false, false, true]),
+        ("event_id = 'event-250' OR session_id = 'session-0'", 5, [true, false, true, false, false]),
+        (
+            "(event_id = 'event-250' AND latency_ms > 7) OR session_id = 'session-0'",
+            5,
+            [true, false, true, false, false],
+        ),
+        ("subject_ref = 'sub_1' AND event_id = 'event-301'", 1, [false, false, false, true, false]),
+        ("event_id = 'event-301' AND session_id = 'session-0'", 0, [false; 5]),
+        ("event_id = 'EVENT-250'", 0, [false; 5]),
+        ("request_id = 'event-250'", 0, [false; 5]),
+        // What names no id, or not only ids, leaves all.
+        ("event_id <> 'event-250'", 499, [true; 5]),
+        ("event_id NOT IN ('event-7', 'event-250')", 498, [true; 5]),
+        ("event_id = 'event-250' OR latency_ms = 3", 2, [true; 5]),
+        ("lower(event_id) = 'event-250'", 1, [true; 5]),
+        ("model = 'llama'", 250, [true; 5]),
+        (many.as_str(), 100, [true; 5]),
+    ] {
+        assert_eq!(
+            opened(filter, &[0, 100, 200, 300, 400]),
+            (format!("n\n{n}\n"), open.to_vec()),
+            "{filter}"
+        );
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_tell_is_read() {
+    let (answer, open) = opened("event_id = 'event-150'", &[0, 200, 400]);
+    assert_eq!((answer.as_str(), open.as_slice()), ("n\n1\n", &[false, true, false, true, false][..]));
+    assert_eq!(opened("event_id IN ('event-150', 'event-350')", &[]), ("n\n2\n".to_owned(), vec![true; 5]));
 }
 
 #[test]
