@@ -184,9 +184,9 @@ pub(crate) enum Command {
     Seal,
     /// What is wrong with a data directory and what can be done about it
     ///
-    /// Names what `verify` finds, and what stands in the way of a start. With --repair makes again what is made of
-    /// other files: indexes of segments. Exit code 0: nothing is wrong, or all of it was repaired; 1: something is;
-    /// 2: could not tell.
+    /// Names what `verify` finds, and what of the keys stands in the way of a start: head, signing keys, vault and master
+    /// key. With --repair makes again what is made of other files: indexes of segments on this machine. Exit code 0:
+    /// nothing is wrong, or all of it was repaired; 1: something is; 2: could not tell.
     #[cfg(feature = "collector")]
     Doctor(Doctor),
     /// What a call costs, by which rule, and how that comes about
@@ -547,6 +547,9 @@ pub(crate) struct Doctor {
     /// Make again what can be made of other files
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Read the segments in the bucket of the configuration, too
+    #[arg(long)]
+    pub(crate) store: bool,
 }
 
 #[derive(Args)]

@@ -4,15 +4,18 @@ use crate::cli::{Common, Doctor, Verify};
 use crate::collector::failure;
 use crate::failure::{Failure, Outcome};
 use crate::verify;
+use indelible_collector::hindrances::{self, Hindrance};
 use indelible_collector::repair::{self, Outcome as Repaired};
+use indelible_segment::manifest::{ENTRIES, IDS, MANIFEST, PAYLOAD};
 use indelible_verify::Verdict;
-use indelible_verify::directory::Finding;
+use indelible_verify::directory::{Cause, Finding, Report};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Permission bits that nobody but the owner may have on a key directory.
 const OTHERS: u32 = 0o077;
+const COPY_OF_KEYS: &str = "put the newest copy of the key directory in place, or name the one that belongs to these records with --keys; nothing in it can be made again. If no copy is left: indelible key successor --help";
 
 /// Looks, and repairs if asked to.
 pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
@@ -25,24 +28,26 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify::default())?;
+    let trust = verify::trust(common, &Verify::default()).map_err(|failure| failure.hint(COPY_OF_KEYS))?;
     let bar = verify::progress_bar(common);
-    let report = verify::check(common, false, &data, &trust, None, |done, total| {
+    let report = verify::check(common, arguments.store, &data, &trust, None, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    let named = named(&report, &data, &common.keys(), arguments.store);
+    let verdict = named.first().map_or(Verdict::Holds, |(finding, _)| finding.verdict);
     let advice: Vec<String> = surroundings(common);
     if common.json {
         println!(
             "{}",
             json!({
-                "verdict": report.verdict.as_str(),
-                "findings": report.findings.iter().map(|finding| json!({
+                "verdict": verdict.as_str(),
+                "findings": named.iter().map(|(finding, remedy)| json!({
                     "verdict": finding.verdict.as_str(),
                     "file": finding.file,
                     "what": finding.what,
-                    "remedy": remedy(finding),
+                    "remedy": remedy,
                 })).collect::<Vec<_>>(),
                 "repairs": repairs.iter().map(|(file, outcome)| json!({
                     "file": file,
@@ -52,22 +57,22 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
                 "advice": advice,
             })
         );
-        return Ok(report.verdict.exit_code());
+        return Ok(verdict.exit_code());
     }
     for (file, outcome) in &repairs {
         println!("{}: {}", file.display(), said(outcome));
     }
-    for finding in &report.findings {
+    for (finding, remedy) in &named {
         println!("{}", verify::line(finding));
-        println!("  {}", remedy(finding));
+        println!("  {remedy}");
     }
     for text in &advice {
         println!("ADVICE: {text}");
     }
-    if report.verdict == Verdict::Holds {
+    if verdict == Verdict::Holds {
         println!("nothing is wrong with {}", data.display());
     }
-    Ok(report.verdict.exit_code())
+    Ok(verdict.exit_code())
 }
 
 fn said(outcome: &Repaired) -> &str {
@@ -77,17 +82,94 @@ fn said(outcome: &Repaired) -> &str {
     }
 }
 
+/// What the check found and what keeps a collector from starting, worst first, each with what to do about it.
+fn named(report: &Report, data: &Path, keys: &Path, read_bucket: bool) -> Vec<(Finding, &'static str)> {
+    // What a running collector is about to sign for the first time has no head yet.
+    let with_entries: Vec<&str> = report
+        .ledgers
+        .iter()
+        .filter(|ledger| ledger.signed > 0 || (ledger.entries > 0 && !report.running))
+        .map(|ledger| ledger.tenant.as_str())
+        .collect();
+    let hindrances = hindrances::find(data, keys, &with_entries).into_iter().map(|hindrance| {
+        let remedy = remedy_of_keys(&hindrance);
+        let Hindrance { file, what, unread } = hindrance;
+        let verdict = if unread { Verdict::Unsure } else { Verdict::Broken };
+        let cause = Cause::File;
+        (Finding { verdict, ledger: None, seq: None, file, offset: None, what, cause }, remedy)
+    });
+    let found = report.findings.iter().map(|finding| (finding.clone(), remedy(finding, data, read_bucket)));
+    let mut named: Vec<_> = found.chain(hindrances).collect();
+    named.sort_by_key(|(finding, _)| std::cmp::Reverse(finding.verdict));
+    named
+}
+
 /// What to do about a finding.
-fn remedy(finding: &Finding) -> &'static str {
+fn remedy(finding: &Finding, data: &Path, read_bucket: bool) -> &'static str {
     let named = |name: &str| finding.file.file_name().is_some_and(|file| file == name);
-    if named("ids.idx") {
+    match finding.cause {
+        Cause::Unread if !read_bucket => {
+            return "it is only in the bucket, which was not read: indelible doctor --store reads it there, too. The configuration names the bucket: collector.store_url";
+        }
+        Cause::Half if has_copy(finding, data) => {
+            return "start the collector again: it uploads the rest from the copy that is here";
+        }
+        Cause::Half => {
+            return "if this segment is missed, restore its segment.json in the bucket from a copy; if none is, these objects count as nothing and may be deleted";
+        }
+        Cause::NoKey => {
+            return "put the ledger's public key, TENANT.vkey, in ledgers/ of the key directory, or name the key directory with --keys";
+        }
+        Cause::Unread | Cause::File => {}
+    }
+    // The head is named by itself, not as a file of the directory.
+    let is_here = finding.file.starts_with(data) || finding.file == Path::new("head");
+    if !is_here || finding.cause == Cause::Unread {
+        return remedy_in_bucket(finding, data);
+    }
+    if named(IDS) {
         "look-ups go on, slowly: indelible doctor --repair makes it again"
     } else if finding.verdict == Verdict::Unsure {
         "start the collector again: it finishes what was begun"
-    } else if named("entries.parquet") || named("payload.frames") || named("segment.json") {
+    } else if named(ENTRIES) || named(PAYLOAD) || named(MANIFEST) {
         "restore this file from a copy: its bytes are known by their hash"
     } else {
         "restore it from a copy; nothing that was signed can be made again. If no copy is left: indelible key successor --help"
+    }
+}
+
+/// The same, of an object in the bucket, or of the bucket.
+fn remedy_in_bucket(finding: &Finding, data: &Path) -> &'static str {
+    if finding.verdict == Verdict::Unsure {
+        "does the bucket answer, and do the keys to it list and read it? then again: indelible doctor --store"
+    } else if has_copy(finding, data) {
+        "see that nothing else writes to this place in the bucket; then delete the object, if it is there, and start the collector again: it uploads the copy that is here"
+    } else if finding.file.file_name().is_some_and(|file| file == IDS) {
+        "look-ups go on, slowly. Restore the object from a copy; or copy the objects of this segment to the same path in DIR/segments, run indelible doctor --repair, delete this object and start the collector again: it uploads what was made"
+    } else {
+        "restore the object from a copy, or an earlier version of it: its bytes are known by their hash"
+    }
+}
+
+/// Whether the segment that a finding elsewhere is about is on this machine as well.
+fn has_copy(finding: &Finding, data: &Path) -> bool {
+    let parts: Vec<_> = finding.file.iter().collect();
+    // The prefix in the bucket may have such a part, too: what counts is the last.
+    let begin = parts.iter().rposition(|part| part.to_string_lossy().starts_with("tenant="));
+    begin.and_then(|begin| parts.get(begin..begin + 3)).is_some_and(|parts| {
+        let segment: PathBuf = parts.iter().collect();
+        data.join("segments").join(segment).join(MANIFEST).exists()
+    })
+}
+
+/// What to do about a file of the key directory.
+fn remedy_of_keys(hindrance: &Hindrance) -> &'static str {
+    if hindrance.unread {
+        "let the user that the collector runs as read it, and nobody else"
+    } else if hindrance.file.file_name().is_some_and(|file| file == "master.key") {
+        "restore it from a copy of the key directory: all other secrets are under it, and without it no payload can be read and no successor be made"
+    } else {
+        COPY_OF_KEYS
     }
 }
 
@@ -95,15 +177,9 @@ fn remedy(finding: &Finding) -> &'static str {
 fn surroundings(common: &Common) -> Vec<String> {
     let mut advice = Vec::new();
     let keys = common.keys();
-    match std::fs::metadata(&keys) {
-        Ok(meta) if meta.permissions().mode() & OTHERS != 0 => {
-            advice.push(format!("{} can be read by others: chmod 700 it", keys.display()));
-        }
-        Ok(_) => {}
-        Err(error) => advice.push(format!(
-            "{}: {error}: payloads cannot be read, and no collector starts without it",
-            keys.display()
-        )),
+    // One that is missed is a finding.
+    if std::fs::metadata(&keys).is_ok_and(|meta| meta.permissions().mode() & OTHERS != 0) {
+        advice.push(format!("{} can be read by others: chmod 700 it", keys.display()));
     }
     if Path::new(&keys).starts_with(common.data()) {
         advice.push("the key directory lies within the data directory: one copy would hold both".to_owned());

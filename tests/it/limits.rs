@@ -1,6 +1,8 @@
 //! What no single client and no lost file may do: stop the collector, or replace a ledger's key.
 
-use crate::common::{ModelServer, Site, request, text};
+use crate::common::{ModelServer, Site, files_below, request, text};
+use crate::segments::traffic;
+use serde_json::Value;
 
 /// As one frame a chunk, the places of these would not fit into any frame.
 const CHUNKS: usize = 300_000;
@@ -81,5 +83,61 @@ fn a_missing_vault_is_refused_and_never_replaced() {
     assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
     assert!(!vault.exists());
     std::fs::write(&vault, kept).unwrap();
+    assert!(site.run(&["list"]).status.success());
+}
+
+/// What a start would refuse, or fail on with the first record, is named before it, and nothing is made in its place.
+#[test]
+fn doctor_names_what_of_the_keys_stands_in_the_way_of_a_start() {
+    let site = Site::new();
+    traffic(&site, 2);
+    let doctor = || site.run(&["doctor", "--json"]);
+    let other = [7u8; 32];
+    let foreign = Some(&other[..]);
+    let damaged = [1u8; 128];
+    assert_eq!(doctor().status.code(), Some(0), "{}", text(&doctor().stdout));
+    for (name, changed, expected) in [
+        ("head", None, "the head is missing"),
+        ("ledgers/default.seed", None, "signing key of ledger default cannot be read"),
+        ("ledgers/default.seed", foreign, "does not belong to its public key"),
+        ("ledgers/operations.seed", None, "signing key of ledger operations cannot be read"),
+        ("ledgers/default.vkey", None, "its key is missing"),
+        ("vault.slots", None, "the vault is missing"),
+        ("vault.slots", Some(&damaged[..]), "is damaged"),
+        ("master.key", None, "is missing"),
+        ("master.key", foreign, "is not the key"),
+    ] {
+        let path = site.keys.join(name);
+        let kept = std::fs::read(&path).unwrap();
+        match changed {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let files = files_below(&site.keys);
+        let output = doctor();
+        assert_eq!(output.status.code(), Some(1), "{name}: {}", text(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let is_named = |finding: &&Value| {
+            finding["file"].as_str().unwrap().ends_with(name)
+                && finding["what"].as_str().unwrap().contains(expected)
+        };
+        let finding = report["findings"].as_array().unwrap().iter().find(is_named);
+        let finding = finding.unwrap_or_else(|| panic!("{name} is not named: {report:#}"));
+        let remedy = finding["remedy"].as_str().unwrap();
+        assert!(remedy.contains("copy of the key directory"), "{name}: {remedy}");
+        let shown = text(&site.run(&["doctor"]).stdout);
+        assert!(shown.contains(name) && shown.contains(remedy), "{name}: {shown}");
+        assert!(!shown.contains("nothing is wrong"), "{name}: {shown}");
+        assert_eq!(files_below(&site.keys), files, "{name}: nothing is made");
+        std::fs::write(&path, kept).unwrap();
+    }
+    let keys = site.dir.path().join("elsewhere");
+    indelible_os::durable::publish_dir(&site.keys, &keys).unwrap();
+    let output = doctor();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("data.keys\""), "{}", text(&output.stdout));
+    assert!(!site.keys.exists());
+    indelible_os::durable::publish_dir(&keys, &site.keys).unwrap();
+    assert_eq!(doctor().status.code(), Some(0), "{}", text(&doctor().stdout));
     assert!(site.run(&["list"]).status.success());
 }

@@ -418,6 +418,18 @@ fn a_request_that_is_open_while_the_log_is_sealed_is_recorded_whole() {
     assert_eq!(site.verify().0, 0, "{:#}", site.verify().1);
 }
 
+/// `doctor` says which file it is, and what to do.
+fn named_by_doctor(site: &Site, name: &str) {
+    let output = site.run(&["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{name}: {}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_named = |finding: &&Value| finding["file"].as_str().unwrap().ends_with(name);
+    let finding = report["findings"].as_array().unwrap().iter().find(is_named);
+    let finding = finding.unwrap_or_else(|| panic!("{name} is not named: {report:#}"));
+    let expected = if name == "ids.idx" { "--repair" } else { "from a copy" };
+    assert!(finding["remedy"].as_str().unwrap().contains(expected), "{name}: {report:#}");
+}
+
 /// Damage to any file of a segment is named; an index that is gone or wrong hides nothing, and is made again.
 #[test]
 fn a_damaged_or_missing_file_of_a_segment_is_named() {
@@ -436,9 +448,11 @@ fn a_damaged_or_missing_file_of_a_segment_is_named() {
             let (code, report) = site.verify();
             assert_eq!(code, 1, "{name}, byte {at}: {report:#}");
             assert!(report.to_string().contains(name), "{name}, byte {at}: {report:#}");
+            named_by_doctor(&site, name);
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(site.verify().0, 1, "{name} is missing: {:#}", site.verify().1);
+        named_by_doctor(&site, name);
         match name {
             "segment.json" => assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4)),
             "entries.parquet" => {

@@ -68,6 +68,18 @@ fn verify(site: &Site, more: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
+/// Exit code and report of `doctor`.
+fn doctor(site: &Site, more: &[&str]) -> (i32, Value) {
+    let output = site.run(&[&["doctor", "--json"], more].concat());
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("doctor printed no report: {}", text(&output.stderr)));
+    (output.status.code().unwrap(), report)
+}
+
+fn says(finding: &Value, member: &str, expected: &str) -> bool {
+    finding[member].as_str().unwrap().contains(expected)
+}
+
 #[test]
 fn what_left_this_machine_is_found_shown_and_verified_as_before() {
     let Some(place) = place("leaves") else { return };
@@ -122,10 +134,17 @@ fn what_left_this_machine_is_found_shown_and_verified_as_before() {
 
     let (code, report) = verify(&site, &["--store"]);
     assert_eq!(code, 0, "{report:#}");
+    let (code, report) = doctor(&site, &["--store"]);
+    assert_eq!(code, 0, "{report:#}");
     for cached in [true, false] {
         if !cached {
             std::fs::remove_dir_all(site.data.join("cache")).unwrap();
         }
+        // Nothing is wrong with them: what is to be done is to look.
+        let (code, report) = doctor(&site, &[]);
+        assert_eq!(code, 2, "{report:#}");
+        let mut unread = report["findings"].as_array().unwrap().iter();
+        assert!(unread.all(|finding| says(finding, "remedy", "doctor --store")), "{report:#}");
         let (code, report) = verify(&site, &[]);
         assert_eq!((code, &report["verdict"]), (2, &Value::from("could not tell")), "{report:#}");
         let findings = report["findings"].as_array().unwrap();
@@ -186,6 +205,12 @@ fn what_the_bucket_damaged_is_named_and_never_served() {
             let (code, report) = verify(&site, &["--store"]);
             assert_eq!(code, 1, "{file} {damage}: {report:#}");
             assert!(report["findings"][0]["file"].as_str().unwrap().contains(file), "{report:#}");
+            let (code, report) = doctor(&site, &["--store"]);
+            assert_eq!(code, 1, "{file} {damage}: {report:#}");
+            let finding = &report["findings"][0];
+            assert!(says(finding, "file", segment) && says(finding, "file", file), "{report:#}");
+            let expected = if served { "doctor --repair" } else { "restore the object from a copy" };
+            assert!(says(finding, "remedy", expected), "{report:#}");
             place.put(&name, &whole);
         }
     }
@@ -240,10 +265,38 @@ fn half_an_upload_is_no_segment_and_is_made_whole() {
     // Without its manifest, and with strange bytes under a name of its.
     place.delete(manifest);
     place.put(entries, b"half of it");
+    place.configure(&site, KEEP.as_secs(), CACHE_BYTES);
+    let prefix = manifest.strip_suffix("/segment.json").unwrap();
+    for (code, report) in [verify(&site, &["--store"]), doctor(&site, &["--store"])] {
+        assert_eq!(code, 2, "{report:#}");
+        assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{report:#}");
+        let finding = &report["findings"][0];
+        assert!(finding["file"].as_str().unwrap().ends_with(prefix), "{report:#}");
+        assert!(says(finding, "what", "half uploaded"), "{report:#}");
+        let remedy = finding["remedy"].as_str();
+        assert!(remedy.is_none_or(|remedy| remedy.contains("start the collector again")), "{report:#}");
+    }
     let collector = start(&site, place.location(KEEP, CACHE_BYTES));
     wait_counts(&collector, (0, 2, 0));
     collector.stop().unwrap();
     assert!([place.get(manifest), place.get(entries)] == whole);
+    for (code, report) in [verify(&site, &["--store"]), doctor(&site, &["--store"])] {
+        assert_eq!(code, 0, "{report:#}");
+    }
+    // Of a segment that is nowhere else it is said, too, and is not all that is.
+    let here = site.data.join("segments").join(prefix);
+    let aside = site.dir.path().join("aside");
+    indelible_os::durable::publish_dir(&here, &aside).unwrap();
+    place.delete(manifest);
+    for (code, report) in [verify(&site, &["--store"]), doctor(&site, &["--store"])] {
+        assert_eq!(code, 1, "{report:#}");
+        let half = |finding: &&Value| says(finding, "what", "half a segment");
+        let half = report["findings"].as_array().unwrap().iter().find(half).unwrap();
+        let remedy = half["remedy"].as_str();
+        assert!(remedy.is_none_or(|remedy| remedy.contains("segment.json")), "{report:#}");
+    }
+    place.put(manifest, &whole[0]);
+    indelible_os::durable::publish_dir(&aside, &here).unwrap();
 
     // A file is gone beside a manifest.
     place.delete(entries);
@@ -276,6 +329,67 @@ fn half_an_upload_is_no_segment_and_is_made_whole() {
     ids.iter().for_each(|id| assert_eq!(find(&collector, id), Ok(1)));
     collector.stop().unwrap();
     assert!(site.data.join("segments").join(manifest).exists());
+}
+
+#[test]
+fn an_index_is_made_again_while_older_segments_are_in_the_bucket_alone() {
+    let Some(place) = place("repair") else { return };
+    let site = Site::new();
+    let ids = traffic(&site, 10);
+    let collector = start(&site, place.location(Duration::ZERO, CACHE_BYTES));
+    seal(&collector);
+    wait_counts(&collector, (0, 0, 2));
+    collector.stop().unwrap();
+    place.configure(&site, KEEP.as_secs(), CACHE_BYTES);
+    traffic(&site, 10);
+    let collector = start(&site, place.location(KEEP, CACHE_BYTES));
+    assert_eq!(seal(&collector), 2);
+    wait_counts(&collector, (0, 2, 2));
+    collector.stop().unwrap();
+    for cached in [true, false] {
+        if !cached {
+            std::fs::remove_dir_all(site.data.join("cache")).unwrap();
+        }
+        let indexes: Vec<PathBuf> = files_in(&site.data.join("segments"))
+            .into_iter()
+            .filter(|file| file.ends_with("ids.idx"))
+            .collect();
+        assert_eq!(indexes.len(), 2);
+        let whole: Vec<Vec<u8>> = indexes.iter().map(|path| std::fs::read(path).unwrap()).collect();
+        indexes.iter().for_each(|path| std::fs::write(path, b"nothing").unwrap());
+        let (code, report) = doctor(&site, &["--store"]);
+        assert_eq!(code, 1, "{report:#}");
+        assert!(says(&report["findings"][0], "remedy", "--repair"), "{report:#}");
+        let (code, report) = doctor(&site, &["--repair", "--store"]);
+        assert_eq!(code, 0, "{report:#}");
+        assert_eq!(report["repairs"].as_array().unwrap().len(), 2, "{report:#}");
+        assert!(indexes.iter().map(|path| std::fs::read(path).unwrap()).eq(whole));
+    }
+
+    // One in the bucket alone is made again here, and uploaded, as is said of it.
+    let names = place.names();
+    let index = names.iter().find(|name| {
+        let path = site.data.join("segments").join(name);
+        name.starts_with("tenant=default/") && name.ends_with("ids.idx") && !path.exists()
+    });
+    let index = index.unwrap();
+    let whole = place.get(index);
+    place.delete(index);
+    let segment = index.strip_suffix("ids.idx").unwrap();
+    for name in names.iter().filter(|name| name.starts_with(segment) && *name != index) {
+        let path = site.data.join("segments").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, place.get(name)).unwrap();
+    }
+    let (_, report) = doctor(&site, &["--repair", "--store"]);
+    assert_eq!(report["repairs"].as_array().unwrap().len(), 1, "{report:#}");
+    let collector = start(&site, place.location(KEEP, CACHE_BYTES));
+    wait_until("the index is there again", || place.names().contains(index));
+    ids.iter().for_each(|id| assert_eq!(find(&collector, id), Ok(1)));
+    collector.stop().unwrap();
+    assert!(place.get(index) == whole);
+    let (code, report) = doctor(&site, &["--store"]);
+    assert_eq!(code, 0, "{report:#}");
 }
 
 #[test]

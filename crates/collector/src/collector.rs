@@ -3,6 +3,7 @@
 use crate::claim::{self, Claim};
 use crate::data_dir::{DataDir, default_keys};
 use crate::head::Head;
+use crate::hindrances::check_vault;
 use crate::pace::Pace;
 use crate::pricing::{Outcomes, Pricing};
 use crate::query::{Query, Wanted};
@@ -119,9 +120,8 @@ impl Collector {
         }
         let spool_keys = keys.spool_keys()?;
         let mut head = Head::read(&KeyStore::head_path(keys.dir()))?;
-        if !head.notes().is_empty() && !keys.dir().join("vault.slots").exists() {
-            let what = "the vault is missing: without it no payload recorded so far can be read";
-            return Err(CollectorError::Refused(what.to_owned()));
+        if !head.notes().is_empty() {
+            check_vault(keys.dir())?;
         }
         let mut tiers = Tiers::open(&dir, config.bucket.as_ref())?;
         let explain = |error| tiers.explain(&config.data, error);

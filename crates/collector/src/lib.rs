@@ -12,6 +12,7 @@
 //! * [`claim`]: what others show that was signed, held against what is here before more is
 //! * [`seal`]: closed files of the log become segments
 //! * [`store`]: segments and log, as one
+//! * [`hindrances`]: what of the keys keeps a collector from starting, seen without starting one
 //! * [`repair`]: what is made of other files, made again
 //! * `upload`: segments go to a bucket, and the oldest leave this machine
 //! * [`query`], [`read`], [`parts`]: looking records up again, and opening their payloads
@@ -35,6 +36,7 @@ pub mod drill;
 pub mod entries;
 pub mod export;
 pub mod head;
+pub mod hindrances;
 mod pace;
 pub mod parts;
 pub mod pricing;

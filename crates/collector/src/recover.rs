@@ -31,9 +31,8 @@ pub(crate) fn recover(
     let mut state = State::default();
     let mut beyond_head = BTreeMap::new();
     for (tenant, note) in head.notes() {
-        let keys = public.iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys).ok_or_else(|| {
-            CollectorError::Refused(format!("the head names ledger {tenant}, but its key is missing"))
-        })?;
+        let keys = public.iter().find(|(name, _)| name == tenant).map(|(_, keys)| keys);
+        let keys = keys.ok_or_else(|| no_key(tenant))?;
         let checkpoint = keys
             .open(note.as_bytes())
             .map_err(|error| CollectorError::Refused(format!("the head of ledger {tenant}: {error}")))?;
@@ -113,18 +112,9 @@ pub(crate) fn recover(
     if let Some(what) = behind_head(&state) {
         return Err(CollectorError::Refused(what));
     }
-    if head.notes().is_empty() && state.ledgers().any(|(_, ledger)| ledger.size() > 0) {
-        return Err(CollectorError::Refused("there are entries, but the head is missing".to_owned()));
-    }
-    let unknown =
-        state.ledgers().find(|(tenant, ledger)| ledger.size() > 0 && !head.notes().contains_key(*tenant));
-    if let Some((tenant, _)) = unknown {
-        return Err(CollectorError::Refused(format!("ledger {tenant} has entries, but no head")));
-    }
-    let has_entries = state.ledgers().any(|(_, ledger)| ledger.size() > 0);
-    if has_entries && !head.log().is_empty() && head.log() != wal.log_id().to_string() {
-        return Err(CollectorError::Refused("the head is about another log than the one here".to_owned()));
-    }
+    let with_entries: Vec<&str> =
+        state.ledgers().filter(|(_, ledger)| ledger.size() > 0).map(|(tenant, _)| tenant.as_str()).collect();
+    check_head(head, &with_entries, Some(&wal.log_id().to_string()))?;
     if let Some((file, bytes)) = recovered.cut {
         tracing::warn!(file, bytes, "cut a torn tail: the process or the machine stopped while writing");
     }
@@ -135,6 +125,32 @@ pub(crate) fn recover(
     let older = older.all_segments().filter(|segment| segment.manifest().wal.to < first_file);
     entered.extend(older.map(|segment| segment.manifest().segment.clone()));
     Ok(Recovered { wal, state, entered, store, rotated, beyond_head })
+}
+
+/// A ledger that the head names has its public key beside it.
+pub(crate) fn no_key(tenant: &str) -> CollectorError {
+    CollectorError::Refused(format!("the head names ledger {tenant}, but its key is missing"))
+}
+
+/// The head has each ledger that has entries, and is about the log that is here, if there is one.
+pub(crate) fn check_head(
+    head: &Head,
+    with_entries: &[&str],
+    log: Option<&str>,
+) -> Result<(), CollectorError> {
+    if with_entries.is_empty() {
+        return Ok(());
+    }
+    if head.notes().is_empty() {
+        return Err(CollectorError::Refused("there are entries, but the head is missing".to_owned()));
+    }
+    if let Some(tenant) = with_entries.iter().find(|tenant| !head.notes().contains_key(**tenant)) {
+        return Err(CollectorError::Refused(format!("ledger {tenant} has entries, but no head")));
+    }
+    if !head.log().is_empty() && log.is_some_and(|log| log != head.log()) {
+        return Err(CollectorError::Refused("the head is about another log than the one here".to_owned()));
+    }
+    Ok(())
 }
 
 /// Segments that end where a file of the log begins have come to what that says, which was signed.

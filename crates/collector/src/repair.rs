@@ -1,19 +1,19 @@
 //! Making again what is made of other files.
 //!
 //! An index of ids is a function of the entries, and the manifest has its hash: what is made again is the file that
-//! was there, or it is not put in place.
+//! was there, or it is not put in place. Each segment is looked at by itself: those before it may be in a bucket alone.
 
 use crate::CollectorError;
 use crate::data_dir::DataDir;
 use crate::seal::segments_dir;
-use crate::store::Store;
+use crate::store::Storage;
 use crate::store::filters::filters_dir;
 use crate::store::local::LocalStorage;
-use crate::store::segment::Segment;
+use crate::store::segment::{OpenLimit, Segment};
 use indelible_os::durable::{self, MODE_SHARED};
 use indelible_record::Entry;
 use indelible_segment::ids::IdsWriter;
-use indelible_segment::manifest::{FileHasher, IDS};
+use indelible_segment::manifest::{FileHasher, IDS, MANIFEST};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,21 +26,33 @@ pub enum Outcome {
     Not(String),
 }
 
-/// Makes the indexes again that are not as they were sealed. No collector may run on the directory.
+/// Makes the indexes of this machine's segments again that are not as they were sealed. No collector may run on the
+/// directory.
 pub fn indexes(data: &Path) -> Result<Vec<(PathBuf, Outcome)>, CollectorError> {
     let _held = DataDir::open(data)?;
     let root = segments_dir(data);
-    let store = Store::open(Arc::new(LocalStorage::existing(&root)))?;
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::existing(&root));
+    let paths = storage.list().map_err(CollectorError::io(&root))?;
     // They are made of indexes, and made again.
     let filters = filters_dir(data);
     if filters.is_dir() {
         durable::remove_dir(&filters).map_err(CollectorError::io(&filters))?;
     }
     let mut outcomes = Vec::new();
-    for segment in store.view().all_segments() {
-        let path = root.join(segment.path()).join(IDS);
-        if !is_whole(segment, &path) {
-            outcomes.push((path.clone(), index(segment, &path)));
+    let limit = Arc::new(OpenLimit::default());
+    for segment in paths {
+        let dir = root.join(&segment);
+        match Segment::open(storage.clone(), &segment, limit.clone()) {
+            Ok(segment) => {
+                let path = dir.join(IDS);
+                if !is_whole(&segment, &path) {
+                    outcomes.push((path.clone(), index(&segment, &path)));
+                }
+            }
+            Err(error) => {
+                let why = format!("its segment was not looked at: {error}");
+                outcomes.push((dir.join(MANIFEST), Outcome::Not(why)));
+            }
         }
     }
     Ok(outcomes)

@@ -51,6 +51,7 @@ use uuid::Uuid;
 
 pub use keys::Rotated;
 use keys::Signers;
+pub(crate) use keys::{check_headless, check_signer};
 
 /// How long something new may stand unsigned.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);

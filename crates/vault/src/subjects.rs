@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 const SLOT_BYTES: usize = 128;
@@ -111,6 +111,20 @@ impl Vault {
         };
         vault.load()?;
         Ok(vault)
+    }
+
+    /// Reads the vault of a key directory and holds it against the master key. Makes and changes nothing.
+    pub fn check(keys: &KeyStore) -> Result<(), VaultError> {
+        let path = keys.dir().join("vault.slots");
+        let file = File::open(&path).map_err(VaultError::io(&path))?;
+        let len = file.metadata().map_err(VaultError::io(&path))?.len();
+        let master = keys.derive("vault", "");
+        read_slots(&file, &path, whole_slots(len), |_, slot| {
+            if slot.kind == Kind::TenantKey as u8 {
+                KeyStore::unwrap(&master, &wrap_context(slot), &slot.value)?;
+            }
+            Ok(())
+        })
     }
 
     /// The key directory that the vault is part of.
@@ -205,30 +219,17 @@ impl Vault {
     fn load(&mut self) -> Result<(), VaultError> {
         let len = self.file.metadata().map_err(VaultError::io(&self.path))?.len();
         // A slot that was being written when the machine stopped: no receipt stood on it.
-        let whole = len - len % SLOT_BYTES as u64;
+        let whole = whole_slots(len);
         self.file.set_len(whole).map_err(VaultError::io(&self.path))?;
         let slots = whole / SLOT_BYTES as u64;
         if slots > SLOTS_MAX {
             return Err(VaultError::damaged(&self.path, format!("it has more than {SLOTS_MAX} slots")));
         }
         self.index.reserve(slots as usize);
-        let mut bytes = vec![0; SLOT_BYTES * 1024];
-        let mut at = 0;
-        while at < whole {
-            let take = bytes.len().min((whole - at) as usize);
-            self.file.read_exact_at(&mut bytes[..take], at).map_err(VaultError::io(&self.path))?;
-            for (n, slot) in bytes[..take].chunks(SLOT_BYTES).enumerate() {
-                let number = (at / SLOT_BYTES as u64) as u32 + n as u32;
-                match Slot::decode(slot) {
-                    Some(slot) => self.index.insert(&slot.key(), number),
-                    // A sector holds whole slots. One that power loss kept from the disk reads as zeros,
-                    // and nothing was promised on it; anything else was written once and has changed.
-                    None if slot.iter().all(|byte| *byte == 0) => {}
-                    None => return Err(VaultError::damaged(&self.path, format!("slot {number} is damaged"))),
-                }
-            }
-            at += take as u64;
-        }
+        read_slots(&self.file, &self.path, whole, |number, slot| {
+            self.index.insert(&slot.key(), number);
+            Ok(())
+        })?;
         self.slots = slots as u32;
         Ok(())
     }
@@ -379,6 +380,38 @@ impl std::str::FromStr for SubjectRef {
     }
 }
 
+/// Of a file's length, what whole slots take.
+fn whole_slots(len: u64) -> u64 {
+    len - len % SLOT_BYTES as u64
+}
+
+/// Hands the slots in the first `whole` bytes to `visit`, each with its number.
+fn read_slots(
+    file: &File,
+    path: &Path,
+    whole: u64,
+    mut visit: impl FnMut(u32, &Slot) -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    let mut bytes = vec![0; SLOT_BYTES * 1024];
+    let mut at = 0;
+    while at < whole {
+        let take = bytes.len().min((whole - at) as usize);
+        file.read_exact_at(&mut bytes[..take], at).map_err(VaultError::io(path))?;
+        for (n, slot) in bytes[..take].chunks(SLOT_BYTES).enumerate() {
+            let number = (at / SLOT_BYTES as u64) as u32 + n as u32;
+            match Slot::decode(slot) {
+                Some(slot) => visit(number, &slot)?,
+                // A sector holds whole slots. One that power loss kept from the disk reads as zeros,
+                // and nothing was promised on it; anything else was written once and has changed.
+                None if slot.iter().all(|byte| *byte == 0) => {}
+                None => return Err(VaultError::damaged(path, format!("slot {number} is damaged"))),
+            }
+        }
+        at += take as u64;
+    }
+    Ok(())
+}
+
 fn wrap_context(slot: &Slot) -> Vec<u8> {
     let mut context = vec![slot.kind];
     context.extend_from_slice(&slot.month.to_le_bytes());
@@ -411,7 +444,7 @@ mod tests {
     use super::*;
     use crate::seal;
 
-    fn open(dir: &std::path::Path) -> Vault {
+    fn open(dir: &Path) -> Vault {
         Vault::open(KeyStore::open_or_create(dir).unwrap()).unwrap()
     }
 
@@ -468,6 +501,29 @@ mod tests {
         let mut vault = open(temp.path());
         assert_eq!(vault.find_subject("t", Basis::User, "a").unwrap(), None);
         assert!(vault.find_subject("t", Basis::User, "b").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_look_at_a_vault_tells_its_master_key_from_another_and_changes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut vault = open(temp.path());
+        let jane = vault.subject("bank", Basis::User, "jane@example.com").unwrap();
+        vault.data_key("bank", jane, 24322).unwrap();
+        vault.sync().unwrap();
+        drop(vault);
+        let look = || Vault::check(&KeyStore::open(temp.path()).unwrap());
+        look().unwrap();
+        let path = temp.path().join("vault.slots");
+        let mut torn = std::fs::read(&path).unwrap();
+        torn.extend_from_slice(&[1; 50]);
+        std::fs::write(&path, &torn).unwrap();
+        look().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), torn);
+        std::fs::write(temp.path().join("master.key"), [7; 32]).unwrap();
+        assert!(matches!(look(), Err(VaultError::Sealed)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(look(), Err(VaultError::Io { .. })));
+        assert!(!path.exists());
     }
 
     #[test]

@@ -80,6 +80,21 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// What is wrong.
     pub what: String,
+    /// What it comes of.
+    pub cause: Cause,
+}
+
+/// What a finding comes of, where what to do about it follows from that rather than from the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Of what its file is.
+    File,
+    /// What would tell is in another store, which was not read.
+    Unread,
+    /// Another store has files of a segment, and not its manifest.
+    Half,
+    /// There is no public key of a ledger.
+    NoKey,
 }
 
 /// What was found of one ledger.
@@ -426,7 +441,10 @@ impl Checker<'_> {
         };
         let size = self.operations_logged;
         match self.ledger(OPERATIONS).check.keys().map(|keys| keys.at(size)) {
-            None => self.unsure(path, Some(OPERATIONS), "there is no public key to check file digests with"),
+            None => {
+                self.unsure(path, Some(OPERATIONS), "there is no public key to check file digests with");
+                self.because(Cause::NoKey);
+            }
             Some(keys) => {
                 if let Err(what) = check_digest(digest, &keys, file_no, offset, &hash) {
                     self.broken_at(path, offset, what);
@@ -448,6 +466,7 @@ impl Checker<'_> {
                         named.unwrap_or_else(|| "a malformed note".to_owned())
                     ),
                 );
+                self.because(Cause::NoKey);
                 continue;
             };
             let state = self.ledger(&tenant);
@@ -551,7 +570,15 @@ impl Checker<'_> {
         what: String,
     ) {
         let ledger = ledger.map(str::to_owned);
-        self.findings.push(Finding { verdict, ledger, seq, file: file.to_owned(), offset, what });
+        let (file, cause) = (file.to_owned(), Cause::File);
+        self.findings.push(Finding { verdict, ledger, seq, file, offset, what, cause });
+    }
+
+    /// What the last finding comes of.
+    fn because(&mut self, cause: Cause) {
+        if let Some(last) = self.findings.last_mut() {
+            last.cause = cause;
+        }
     }
 
     fn report(mut self) -> Report {

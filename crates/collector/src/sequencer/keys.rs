@@ -55,14 +55,13 @@ impl Sequencer {
         let vault = lock(&vault);
         let store = vault.keys();
         for (tenant, mut history) in KeyStore::key_histories(store.dir())? {
-            let known = self.head.notes().contains_key(&tenant) || self.state.ledger(&tenant).is_some();
-            if self.head.notes().contains_key(&tenant) {
+            let has_head = self.head.notes().contains_key(&tenant);
+            let known = has_head || self.state.ledger(&tenant).is_some();
+            if has_head {
                 // A crash right behind its first head.
                 store.set_used(&tenant)?;
-            } else if !store.is_unused(&tenant) {
-                return Err(CollectorError::Refused(format!(
-                    "ledger {tenant} has a key that has signed, but no head: records and head were lost or taken away"
-                )));
+            } else {
+                check_headless(&tenant, store.is_unused(&tenant))?;
             }
             let signer = store.signer(&tenant, history.origin(), false);
             if let Some(next) = store.next_signer(&tenant, history.origin())? {
@@ -79,21 +78,8 @@ impl Sequencer {
                     None => store.discard_next_signer(&tenant)?,
                 }
             }
-            match signer {
-                Ok(signer) if signer.verifier_key() == history.newest() => {
-                    self.signers.current.insert(tenant, signer);
-                }
-                Ok(_) => {
-                    let what =
-                        format!("the signing key of ledger {tenant} does not belong to its public key");
-                    return Err(CollectorError::Refused(what));
-                }
-                Err(error) if known => {
-                    let what = format!("the signing key of ledger {tenant} cannot be read: {error}");
-                    return Err(CollectorError::Refused(what));
-                }
-                // A crash between its two halves, before anything was signed with it.
-                Err(_) => {}
+            if let Some(signer) = check_signer(&tenant, signer, &history, known)? {
+                self.signers.current.insert(tenant, signer);
             }
         }
         let newer = rotated.iter().find(|(tenant, rotation)| {
@@ -188,6 +174,38 @@ impl Sequencer {
     fn history(&self, tenant: &str) -> Result<Option<KeyHistory>, CollectorError> {
         let histories = KeyStore::key_histories(lock(&self.vault).keys().dir())?;
         Ok(histories.into_iter().find(|(name, _)| name == tenant).map(|(_, history)| history))
+    }
+}
+
+/// A ledger without a head has a key that has signed nothing.
+pub(crate) fn check_headless(tenant: &str, unused: bool) -> Result<(), CollectorError> {
+    if unused {
+        return Ok(());
+    }
+    Err(CollectorError::Refused(format!(
+        "ledger {tenant} has a key that has signed, but no head: records and head were lost or taken away"
+    )))
+}
+
+/// The signing key of a ledger is there and belongs to its public key. `known`: something was recorded under it.
+pub(crate) fn check_signer(
+    tenant: &str,
+    signer: Result<Ed25519Signer, VaultError>,
+    history: &KeyHistory,
+    known: bool,
+) -> Result<Option<Ed25519Signer>, CollectorError> {
+    match signer {
+        Ok(signer) if signer.verifier_key() == history.newest() => Ok(Some(signer)),
+        Ok(_) => {
+            let what = format!("the signing key of ledger {tenant} does not belong to its public key");
+            Err(CollectorError::Refused(what))
+        }
+        Err(error) if known => {
+            let what = format!("the signing key of ledger {tenant} cannot be read: {error}");
+            Err(CollectorError::Refused(what))
+        }
+        // A crash between its two halves, before anything was signed with it.
+        Err(_) => Ok(None),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::elsewhere::{CachedManifest, Elsewhere};
 use super::segments::{Found, Place, hash_read};
-use super::{Checker, State};
+use super::{Cause, Checker, State};
 use crate::Verdict;
 use indelible_ledger::{Frontier, Hash};
 use indelible_segment::Manifest;
@@ -41,6 +41,7 @@ impl<'a> Checker<'a> {
             match store.segments() {
                 Ok(paths) => {
                     self.beyond_listed = true;
+                    self.check_halves(store, &local);
                     return paths.iter().filter_map(|path| self.find_there(store, path, here)).collect();
                 }
                 Err(error) => self.unsure(&PathBuf::from(store.name()), None, error.to_string()),
@@ -64,6 +65,30 @@ impl<'a> Checker<'a> {
             })
         };
         known.into_iter().filter_map(unread).collect()
+    }
+
+    /// Files of a segment whose manifest did not come: it comes last. While a collector runs and has the segment, it may be on its
+    /// way there now.
+    fn check_halves(&mut self, store: &dyn Elsewhere, local: &HashSet<String>) {
+        let name = store.name();
+        let halves = match store.halves() {
+            Ok(halves) => halves,
+            Err(error) => return self.unsure(&PathBuf::from(name), None, error.to_string()),
+        };
+        for path in halves {
+            // It may have been made since those here were listed.
+            let manifest = self.dir.join("segments").join(&path).join(MANIFEST);
+            let is_here = local.contains(&path) || manifest.exists();
+            if is_here && self.running {
+                continue;
+            }
+            let what = match is_here {
+                true => "half uploaded: the collector makes it whole when it starts",
+                false => "half a segment, without its manifest, and no segment here has this name",
+            };
+            self.unsure(&PathBuf::from(format!("{name}/{path}")), None, what);
+            self.because(Cause::Half);
+        }
     }
 
     fn find_there(&mut self, store: &'a dyn Elsewhere, path: &str, here: &[Found<'a>]) -> Option<Found<'a>> {
@@ -141,6 +166,7 @@ impl<'a> Checker<'a> {
         let (tenant, end) = (manifest.tenant.clone(), manifest.end().unwrap_or(u64::MAX));
         let what = format!("entries {} to {} are in {name}, which was not read", manifest.first, end - 1);
         self.add(Verdict::Unsure, Some(&tenant), Some(manifest.first), &found.path, None, what);
+        self.because(Cause::Unread);
         let after = Frontier::from_parts(end, manifest.after.clone());
         let state = self.ledger(&tenant);
         match after {
@@ -171,6 +197,7 @@ impl<'a> Checker<'a> {
         let what = format!("entries {size} to {} are not here, and {name} was not read", to.size() - 1);
         let path = PathBuf::from(name);
         self.add(Verdict::Unsure, Some(tenant), Some(size), &path, None, what);
+        self.because(Cause::Unread);
         self.ledger(tenant).skip(to, last_leaf);
         true
     }

@@ -2,7 +2,7 @@
 //!
 //! Claims are read before the entries that they are about, which can only have grown since.
 
-use super::Checker;
+use super::{Cause, Checker};
 use crate::Verdict;
 use indelible_ledger::{Checkpoint, Note};
 use std::path::PathBuf;
@@ -31,7 +31,8 @@ impl Checker<'_> {
 
     fn read_claim(&mut self, tenant: &str, path: PathBuf, note: &[u8]) {
         if !self.trust.keys.iter().any(|(known, _)| known == tenant) {
-            return self.unsure(&path, Some(tenant), "there is no public key to check this ledger with");
+            self.unsure(&path, Some(tenant), "there is no public key to check this ledger with");
+            return self.because(Cause::NoKey);
         }
         // Who may have signed it, the entries say.
         let claimed = Note::parse(note).ok().and_then(|note| Checkpoint::parse_body(note.text()).ok());
@@ -59,6 +60,7 @@ impl Checker<'_> {
             if !state.can_tell(checkpoint.size()) {
                 let what = "is about entries that were not read";
                 self.unsure(&path, Some(&tenant), what);
+                self.because(Cause::Unread);
                 continue;
             }
             let state = self.ledger(&tenant);

@@ -18,6 +18,8 @@ pub trait Elsewhere {
     fn name(&self) -> String;
     /// Paths of all segments there.
     fn segments(&self) -> io::Result<Vec<String>>;
+    /// Paths there that have files of a segment, and no manifest.
+    fn halves(&self) -> io::Result<Vec<String>>;
     /// A file of a segment.
     fn open(&self, segment: &str, file: &str) -> io::Result<Arc<dyn ReadAt>>;
 }

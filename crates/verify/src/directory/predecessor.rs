@@ -33,6 +33,7 @@ impl Report {
                 file,
                 offset: None,
                 what,
+                cause: Cause::File,
             });
         }
         self.judge();
@@ -55,8 +56,16 @@ impl Report {
             });
             for (file, what) in std::iter::once(signature).chain(known).filter_map(Result::err) {
                 let ledger = Some(ledger.tenant.clone());
-                let verdict = Verdict::Broken;
-                self.findings.push(Finding { verdict, ledger, seq: Some(0), file, offset: None, what });
+                let (verdict, cause) = (Verdict::Broken, Cause::File);
+                self.findings.push(Finding {
+                    verdict,
+                    ledger,
+                    seq: Some(0),
+                    file,
+                    offset: None,
+                    what,
+                    cause,
+                });
             }
         }
         self.judge();

@@ -4,7 +4,7 @@
 //! manifest the hash that an entry of the operations ledger has, and its entries are checked as those of the log are.
 
 use super::elsewhere::Elsewhere;
-use super::{Checker, OpenLog};
+use super::{Cause, Checker, OpenLog};
 use crate::Verdict;
 use indelible_ledger::{Frontier, Hash, leaf_hash};
 use indelible_record::EntryView;
@@ -395,11 +395,14 @@ impl<'a> Checker<'a> {
             if since.get(segment).is_none_or(|hash| hash.to_string() != *manifest) {
                 let what = format!("the segment with entries {first} to {} is missing", first + count - 1);
                 let path = self.dir.join("segments");
-                let (verdict, what) = match self.unread() {
-                    Some(name) => (Verdict::Unsure, format!("{what} here, and {name} was not read")),
-                    None => (Verdict::Broken, what),
-                };
-                self.add(verdict, Some(tenant), Some(*first), &path, None, what);
+                match self.unread() {
+                    Some(name) => {
+                        let what = format!("{what} here, and {name} was not read");
+                        self.add(Verdict::Unsure, Some(tenant), Some(*first), &path, None, what);
+                        self.because(Cause::Unread);
+                    }
+                    None => self.add(Verdict::Broken, Some(tenant), Some(*first), &path, None, what),
+                }
             }
         }
     }

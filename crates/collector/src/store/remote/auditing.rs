@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use indelible_segment::manifest::{BLOCK_BYTES, MANIFEST};
 use indelible_segment::{ReadAt, State};
 use indelible_verify::directory::Elsewhere;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +49,15 @@ impl Elsewhere for Auditing {
         self.with_listing(|listing| {
             let path = |name: &String| Some(name.strip_suffix(MANIFEST)?.strip_suffix('/')?.to_owned());
             listing.keys().filter_map(path).filter(|path| is_segment_path(path)).collect()
+        })
+    }
+
+    fn halves(&self) -> io::Result<Vec<String>> {
+        self.with_listing(|listing| {
+            let path = |name: &String| Some(name.rsplit_once('/')?.0.to_owned());
+            let paths: BTreeSet<String> =
+                listing.keys().filter_map(path).filter(|path| is_segment_path(path)).collect();
+            paths.into_iter().filter(|path| !listing.contains_key(&format!("{path}/{MANIFEST}"))).collect()
         })
     }
 
