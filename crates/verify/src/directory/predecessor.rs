@@ -1,6 +1,6 @@
 //! Ledgers that go on from others, held against what is known of those.
 
-use super::{Finding, Report};
+use super::{Cause, Finding, Report};
 use crate::Verdict;
 use indelible_ledger::KeyHistory;
 use std::path::PathBuf;
