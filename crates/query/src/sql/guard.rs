@@ -340,10 +340,14 @@ fn size(arg: &ColumnarValue, rows: usize) -> usize {
 }
 
 fn array_size(array: &ArrayRef) -> usize {
-    match array.as_string_view_opt() {
-        // Views share their text with others: it is what they show that counts.
-        Some(views) => views.lengths().map(|len| len as usize).fold(views.len() * 16, usize::saturating_add),
-        None => array.to_data().get_slice_memory_size().unwrap_or(usize::MAX),
+    // Views share their bytes with others: it is what they show that counts.
+    let shown = |lengths: &mut dyn Iterator<Item = u32>| {
+        lengths.map(|len| len as usize).fold(array.len() * size_of::<u128>(), usize::saturating_add)
+    };
+    match (array.as_string_view_opt(), array.as_binary_view_opt()) {
+        (Some(views), _) => shown(&mut views.lengths()),
+        (_, Some(views)) => shown(&mut views.lengths()),
+        _ => array.to_data().get_slice_memory_size().unwrap_or(usize::MAX),
     }
 }
 

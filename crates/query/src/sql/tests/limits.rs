@@ -57,6 +57,9 @@ fn no_function_makes_much_of_little() {
         "SELECT cardinality(s18) FROM ({})",
         layers("s || s", 18).replace("SELECT entry AS", "SELECT [entry] AS")
     );
+    let pad = "x".repeat(1200 - calls(1)[0].to_bytes().unwrap().len());
+    let one = format!("SELECT concat(entry, '{pad}') AS s0 FROM events WHERE seq = 0");
+    let forty_megabytes = layers("concat(s, s)", 15).replace("SELECT entry AS s0 FROM events", &one);
     let shared = |made: &str| {
         let long = format!("SELECT concat('{long}', entry) AS long FROM events LIMIT 1");
         format!("SELECT {made} FROM ({long}), events a, events b")
@@ -86,8 +89,8 @@ fn no_function_makes_much_of_little() {
         format!("SELECT length(s12) FROM ({joined})"),
         format!("SELECT cardinality(s12) FROM ({lists})"),
         lists_joined,
+        format!("SELECT encode(s15, 'hex') FROM ({forty_megabytes})"),
         // One text that many rows share, and each would have of its own.
-        shared("encode(long, 'hex')"),
         shared("upper(long)"),
         shared("string_to_array(long, '')"),
     ];
