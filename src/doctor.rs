@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Permission bits that nobody but the owner may have on a key directory.
 const OTHERS: u32 = 0o077;
+const READ_KEYS: &str = "run it as the user that the collector runs as, and name the key directory with --keys. If the file is damaged, put the newest copy of the key directory in place: nothing in it can be made again";
 const COPY_OF_KEYS: &str = "put the newest copy of the key directory in place, or name the one that belongs to these records with --keys; nothing in it can be made again. If no copy is left: indelible key successor --help";
 
 /// Looks, and repairs if asked to.
@@ -28,7 +29,7 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify::default()).map_err(|failure| failure.hint(COPY_OF_KEYS))?;
+    let trust = verify::trust(common, &Verify::default()).map_err(|failure| failure.hint(READ_KEYS))?;
     let bar = verify::progress_bar(common);
     let report = verify::check(common, arguments.store, &data, &trust, None, |done, total| {
         bar.set_length(total);
@@ -115,7 +116,7 @@ fn remedy(finding: &Finding, data: &Path, read_bucket: bool) -> &'static str {
             return "start the collector again: it uploads the rest from the copy that is here";
         }
         Cause::Half => {
-            return "if this segment is missed, restore its segment.json in the bucket from a copy; if none is, these objects count as nothing and may be deleted";
+            return "leave these objects as they are. If entries are missing, they are what is left of them: restore their segment.json in the bucket from a copy";
         }
         Cause::NoKey => {
             return "put the ledger's public key, TENANT.vkey, in ledgers/ of the key directory, or name the key directory with --keys";

@@ -34,8 +34,11 @@ use std::sync::{Arc, LazyLock};
 /// Most that one call of a function may make out of one batch of rows.
 const MADE_MAX_BYTES: usize = 64 << 20;
 
+/// Most bytes of one value that a function makes: rows may share it, and whoever writes them out does not.
+const VALUE_MAX_BYTES: usize = 256 << 10;
+
 /// Most elements, or bytes, of a type that says how many each value has: room for all of them is taken at once.
-const FIXED_SIZE_MAX: i32 = 1 << 10;
+const FIXED_SIZE_MAX: usize = 1 << 10;
 
 /// Most centroids of a sketch (t-digest): room for them is taken at once, for each group.
 const CENTROIDS_MAX: i64 = 10_000;
@@ -241,17 +244,28 @@ fn is_number_of_centroids(arg: &Expr) -> bool {
 
 /// Whether a type says that each value has a great many parts.
 fn is_wide(kind: &DataType) -> bool {
+    parts(kind) > FIXED_SIZE_MAX
+}
+
+/// How many elements, or bytes, a value has because its type says so, NULL or not.
+fn parts(kind: &DataType) -> usize {
+    let times = |count: i32, each: usize| usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(each);
     match kind {
-        DataType::FixedSizeBinary(size) => *size > FIXED_SIZE_MAX,
-        DataType::FixedSizeList(item, size) => *size > FIXED_SIZE_MAX || is_wide(item.data_type()),
+        DataType::FixedSizeBinary(size) => times(*size, 1),
+        DataType::FixedSizeList(item, size) => times(*size, parts(item.data_type())),
+        // What they hold is as long as it is, but each of it may be wide.
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::LargeListView(item)
-        | DataType::Map(item, _) => is_wide(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| is_wide(field.data_type())),
-        DataType::Dictionary(_, kind) => is_wide(kind),
-        _ => false,
+        | DataType::Map(item, _) => parts(item.data_type()),
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| parts(field.data_type())).fold(0, usize::saturating_add)
+        }
+        DataType::Dictionary(_, kind) => parts(kind),
+        // Nobody needs them here.
+        DataType::RunEndEncoded(..) | DataType::Union(..) => usize::MAX,
+        _ => 1,
     }
 }
 
@@ -319,6 +333,10 @@ impl ScalarUDFImpl for Bounded {
             Makes::Replaced => given.saturating_mul(all(longest).max().unwrap_or(0).max(1)),
         };
         check_size(self.name(), makes)?;
+        if let Makes::Times(times) = self.makes {
+            let of_one = all(longest).fold(0, usize::saturating_add);
+            check_value(self.name(), of_one.saturating_mul(times))?;
+        }
         self.function.invoke_with_args(args)
     }
 }
@@ -326,6 +344,14 @@ impl ScalarUDFImpl for Bounded {
 fn check_size(name: &str, makes: usize) -> Result<()> {
     if makes > MADE_MAX_BYTES {
         let what = format!("{name}() could make more than {MADE_MAX_BYTES} bytes of one batch of rows");
+        return Err(DataFusionError::ResourcesExhausted(what));
+    }
+    Ok(())
+}
+
+fn check_value(name: &str, makes: usize) -> Result<()> {
+    if makes > VALUE_MAX_BYTES {
+        let what = format!("{name}() could make more than {VALUE_MAX_BYTES} bytes of one row");
         return Err(DataFusionError::ResourcesExhausted(what));
     }
     Ok(())
@@ -351,7 +377,7 @@ fn array_size(array: &ArrayRef) -> usize {
     }
 }
 
-/// The longest text of an argument; 1 where there is no telling.
+/// The longest text of an argument, or bytes; 1 where there is no telling.
 fn longest(arg: &ColumnarValue, _: usize) -> usize {
     let array = match arg {
         ColumnarValue::Array(array) => array.clone(),
@@ -360,12 +386,12 @@ fn longest(arg: &ColumnarValue, _: usize) -> usize {
             Err(_) => return 1,
         },
     };
-    if !array.data_type().is_string() {
+    if !(array.data_type().is_string() || array.data_type().is_binary()) {
         return 1;
     }
-    cast(&array, &DataType::Utf8View)
+    cast(&array, &DataType::BinaryView)
         .ok()
-        .and_then(|text| text.as_string_view_opt().map(|views| views.lengths().max().unwrap_or(0) as usize))
+        .and_then(|bytes| bytes.as_binary_view_opt().map(|views| views.lengths().max().unwrap_or(0) as usize))
         .unwrap_or(1)
 }
 
@@ -409,7 +435,11 @@ impl ScalarUDFImpl for Joined {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        check_size("||", args.args.iter().map(|arg| size(arg, rows)).fold(0, usize::saturating_add))?;
+        let sum = |value: fn(&ColumnarValue, usize) -> usize| {
+            args.args.iter().map(|arg| value(arg, rows)).fold(0, usize::saturating_add)
+        };
+        check_size("||", sum(size))?;
+        check_value("||", sum(longest))?;
         let texts =
             args.args.into_iter().map(|arg| cast(&text_of(arg, rows)?, &DataType::Utf8).map_err(Into::into));
         let texts = texts.collect::<Result<Vec<ArrayRef>>>()?;

@@ -75,6 +75,9 @@ fn no_function_makes_much_of_little() {
         "SELECT TRY_CAST([[seq]] AS BIGINT[2000000000][]) FROM events",
         "SELECT arrow_cast(make_array(seq), 'FixedSizeList(2000000000, Int64)') FROM events",
         "SELECT arrow_cast(entry, 'FixedSizeBinary(2000000000)') FROM events",
+        "SELECT CAST(NULL AS BIGINT[1000][1000][1000][1000])",
+        "SELECT TRY_CAST([[seq]] AS BIGINT[1000][1000]) FROM events",
+        "SELECT arrow_cast(arrow_cast(entry, 'Binary'), 'RunEndEncoded(\"run_ends\": non-null Int32, \"values\": FixedSizeBinary(2000000000))') FROM events",
         "SELECT arrow_cast(entry, concat('Utf', '8')) FROM events",
         "SELECT approx_percentile_cont(latency_ms, 0.5, 9000000000000) FROM events",
         "SELECT approx_percentile_cont(0.5, 9000000000000) WITHIN GROUP (ORDER BY latency_ms) FROM events",
@@ -91,7 +94,8 @@ fn no_function_makes_much_of_little() {
         lists_joined,
         format!("SELECT encode(s15, 'hex') FROM ({forty_megabytes})"),
         // One text that many rows share, and each would have of its own.
-        shared("upper(long)"),
+        shared("upper(concat(long, long))"),
+        format!("SELECT length(CAST(s20 AS BYTEA)) FROM ({})", layers("concat(s, s)", 20)),
         shared("string_to_array(long, '')"),
     ];
     let refusal =
