@@ -147,22 +147,25 @@ fn a_runaway_query_is_stopped_while_calls_are_recorded() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let mut while_it_ran = 0;
-    for n in 0..5 {
-        // Spread over some of its time: it takes a moment to begin.
-        std::thread::sleep(std::time::Duration::from_millis(400));
-        let answer =
-            post(up.listen, CHAT, &[("x-request-id", &format!("meanwhile-{n}"))], br#"{"model":"one"}"#);
+    let mut meanwhile = 0;
+    while running.try_wait().unwrap().is_none() {
+        let answer = post(
+            up.listen,
+            CHAT,
+            &[("x-request-id", &format!("meanwhile-{meanwhile}"))],
+            br#"{"model":"one"}"#,
+        );
         assert_eq!(answer.status, 200);
         assert_eq!(site.record(answer.event_id())["entry"]["status"], "completed");
-        while_it_ran += usize::from(running.try_wait().unwrap().is_none());
+        meanwhile += 1;
     }
     let output = running.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{said}");
     assert!(said.contains("stopped after 8 s"), "{said}");
     assert!(said.contains("hint: narrow"), "{said}");
-    assert!(while_it_ran > 0, "{while_it_ran} of five were recorded and read while it ran: {said}");
+    // The first may have been before it began, and the last after it ended.
+    assert!(meanwhile > 2, "{meanwhile} calls were recorded and read while it ran");
     let looked = looks(&site, "query");
     assert_eq!((looked.len(), &looked[0]["detail"]["results"]), (1, &json!(0)));
     for (sql, code) in [

@@ -323,21 +323,16 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let all = |value: fn(&ColumnarValue, usize) -> usize| {
-            args.args.iter().map(move |arg| value(arg, args.number_rows))
-        };
-        let given: usize = all(size).fold(0, usize::saturating_add);
+        let given = args.args.iter().map(|arg| size(arg, args.number_rows)).fold(0, usize::saturating_add);
         let makes = match self.makes {
             Makes::Times(times) => given.saturating_mul(times),
             // Each byte may be replaced by the longest that is given, or have it before and after it.
-            Makes::Replaced => given.saturating_mul(all(longest).max().unwrap_or(0).max(1)),
+            Makes::Replaced => given.saturating_mul(args.args.iter().map(longest).max().unwrap_or(0).max(1)),
         };
         check_size(self.name(), makes)?;
-        if let Makes::Times(times) = self.makes {
-            let of_one = all(longest).fold(0, usize::saturating_add);
-            check_value(self.name(), of_one.saturating_mul(times))?;
-        }
-        self.function.invoke_with_args(args)
+        let made = self.function.invoke_with_args(args)?;
+        check_value(self.name(), &made)?;
+        Ok(made)
     }
 }
 
@@ -349,9 +344,9 @@ fn check_size(name: &str, makes: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_value(name: &str, makes: usize) -> Result<()> {
-    if makes > VALUE_MAX_BYTES {
-        let what = format!("{name}() could make more than {VALUE_MAX_BYTES} bytes of one row");
+fn check_value(name: &str, made: &ColumnarValue) -> Result<()> {
+    if longest(made) > VALUE_MAX_BYTES {
+        let what = format!("{name}() made more than {VALUE_MAX_BYTES} bytes in one row");
         return Err(DataFusionError::ResourcesExhausted(what));
     }
     Ok(())
@@ -378,7 +373,7 @@ fn array_size(array: &ArrayRef) -> usize {
 }
 
 /// The longest text of an argument, or bytes; 1 where there is no telling.
-fn longest(arg: &ColumnarValue, _: usize) -> usize {
+fn longest(arg: &ColumnarValue) -> usize {
     let array = match arg {
         ColumnarValue::Array(array) => array.clone(),
         ColumnarValue::Scalar(value) => match value.to_array() {
@@ -435,20 +430,16 @@ impl ScalarUDFImpl for Joined {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let sum = |value: fn(&ColumnarValue, usize) -> usize| {
-            args.args.iter().map(|arg| value(arg, rows)).fold(0, usize::saturating_add)
-        };
-        check_size("||", sum(size))?;
-        check_value("||", sum(longest))?;
+        check_size("||", args.args.iter().map(|arg| size(arg, rows)).fold(0, usize::saturating_add))?;
         let texts =
             args.args.into_iter().map(|arg| cast(&text_of(arg, rows)?, &DataType::Utf8).map_err(Into::into));
         let texts = texts.collect::<Result<Vec<ArrayRef>>>()?;
         let [left, right] = texts.as_slice() else {
             return Err(DataFusionError::Internal("|| of other than two".to_owned()));
         };
-        Ok(ColumnarValue::Array(Arc::new(concat_elements_utf8(
-            left.as_string::<i32>(),
-            right.as_string::<i32>(),
-        )?)))
+        let joined = concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?;
+        let joined = ColumnarValue::Array(Arc::new(joined));
+        check_value("||", &joined)?;
+        Ok(joined)
     }
 }

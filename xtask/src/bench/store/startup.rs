@@ -8,9 +8,7 @@ use indelible_corpus::{Corpus, Options};
 use std::time::Instant;
 
 /// Ledgers of so many segments.
-const SEGMENTS: [usize; 4] = [1, 10, 100, 1000];
-/// More of them take minutes to make: not where the bench is only tried.
-const QUICK_SEGMENTS: usize = 100;
+const SEGMENTS: [usize; 3] = [1, 10, 100];
 /// Records of each of them.
 const RECORDS: u64 = 200;
 const STARTS: usize = 5;
@@ -26,8 +24,7 @@ pub(super) fn measure(bench: &Bench, store: &Site, records: u64) -> Outcome<Sect
     let mut table = Table::new(&["ledger", "records", "ms"]);
     let site = Site::create(bench, "startup")?;
     let mut times = Vec::new();
-    let is_quick = records < super::RECORDS;
-    for wanted in SEGMENTS.into_iter().filter(|wanted| *wanted <= QUICK_SEGMENTS || !is_quick) {
+    for wanted in SEGMENTS {
         say(&format!("store, starting with {wanted} segments"));
         let collector = site.start_collector(&[])?;
         for number in segments_of(&site, TENANT)..wanted {
