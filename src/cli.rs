@@ -295,40 +295,13 @@ Examples:
   indelible list --resource record/req-42                        who looked at a record
   indelible list --entries --tenant default > entries.jsonl      for indelible-verify")]
 pub(crate) struct List {
-    /// Only this type of event, such as llm_request
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) event_type: Option<String>,
-    /// Only this model, asked for or returned
-    #[arg(long)]
-    pub(crate) model: Option<String>,
-    /// Only this user, as the application names them
-    #[arg(long)]
-    pub(crate) user: Option<String>,
-    /// Only this session
-    #[arg(long)]
-    pub(crate) session: Option<String>,
-    /// Only this trace
-    #[arg(long, value_name = "ID")]
-    pub(crate) trace: Option<String>,
-    /// Only requests with this API key, by its id: k:…
-    #[arg(long, value_name = "ID")]
-    pub(crate) api_key: Option<String>,
-    /// Only what was done with this, such as looks at record/req-42
-    #[arg(long, value_name = "TYPE/ID")]
-    pub(crate) resource: Option<String>,
-    /// Not before: RFC 3339, or a date
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
-    /// Before: RFC 3339, or a date
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
     /// How many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
     /// The exact bytes of all entries of a ledger, oldest first, one a line
-    #[arg(long, conflicts_with_all = [
-        "event_type", "model", "user", "session", "trace", "api_key", "resource", "since", "until", "limit",
-    ])]
+    #[arg(long, conflicts_with_all = ["Filters", "limit"])]
     pub(crate) entries: bool,
 }
 

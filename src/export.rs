@@ -105,21 +105,8 @@ fn path(common: &Common, arguments: &Arguments, state: &State) -> String {
     let sizes: Vec<String> = state.sizes().map(|(tenant, size)| format!("{tenant}:{size}")).collect();
     let sizes = (!sizes.is_empty()).then(|| sizes.join(","));
     let from = state.next().map(|next| format!("{}:{}", next.tenant, next.seq));
-    let filters = &arguments.filters;
-    for (name, value) in [
-        ("tenant", &common.tenant),
-        ("type", &filters.event_type),
-        ("model", &filters.model),
-        ("user", &filters.user),
-        ("session", &filters.session),
-        ("trace", &filters.trace),
-        ("api_key", &filters.api_key),
-        ("resource", &filters.resource),
-        ("since", &filters.since),
-        ("until", &filters.until),
-        ("sizes", &sizes),
-        ("from", &from),
-    ] {
+    let more = [("tenant", &common.tenant), ("sizes", &sizes), ("from", &from)];
+    for (name, value) in arguments.filters.named().into_iter().chain(more) {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", api::encode(value)));
         }

@@ -31,7 +31,7 @@ pub(crate) fn list(common: &Common, arguments: &List) -> Outcome {
             answer["records"].as_array().cloned().unwrap_or_default()
         }
         None => {
-            let query = query_of(common, arguments)?;
+            let query = query_of_filters(common, &arguments.filters)?;
             with_collector(common, async |collector| {
                 let found =
                     collector.list(&query, arguments.limit as usize).map_err(|error| failure(&error))?;
@@ -181,21 +181,6 @@ pub(crate) fn with_collector<T>(
     outcome
 }
 
-fn query_of(common: &Common, arguments: &List) -> Result<Query, Failure> {
-    let filters = Filters {
-        event_type: arguments.event_type.clone(),
-        model: arguments.model.clone(),
-        user: arguments.user.clone(),
-        session: arguments.session.clone(),
-        trace: arguments.trace.clone(),
-        api_key: arguments.api_key.clone(),
-        resource: arguments.resource.clone(),
-        since: arguments.since.clone(),
-        until: arguments.until.clone(),
-    };
-    query_of_filters(common, &filters)
-}
-
 /// What filters ask for.
 pub(crate) fn query_of_filters(common: &Common, filters: &Filters) -> Result<Query, Failure> {
     let time = |name: &str, text: &Option<String>| -> Result<Option<Utc>, Failure> {
@@ -222,18 +207,7 @@ pub(crate) fn query_of_filters(common: &Common, filters: &Filters) -> Result<Que
 
 fn list_path(common: &Common, arguments: &List) -> String {
     let mut path = format!("/v1/records?limit={}", arguments.limit);
-    for (name, value) in [
-        ("tenant", &common.tenant),
-        ("type", &arguments.event_type),
-        ("model", &arguments.model),
-        ("user", &arguments.user),
-        ("session", &arguments.session),
-        ("trace", &arguments.trace),
-        ("api_key", &arguments.api_key),
-        ("resource", &arguments.resource),
-        ("since", &arguments.since),
-        ("until", &arguments.until),
-    ] {
+    for (name, value) in arguments.filters.named().into_iter().chain([("tenant", &common.tenant)]) {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", api::encode(value)));
         }

@@ -80,6 +80,23 @@ pub(crate) struct Filters {
     pub(crate) until: Option<String>,
 }
 
+impl Filters {
+    /// Each by its name in the collector's interface.
+    pub(crate) fn named(&self) -> [(&'static str, &Option<String>); 9] {
+        [
+            ("type", &self.event_type),
+            ("model", &self.model),
+            ("user", &self.user),
+            ("session", &self.session),
+            ("trace", &self.trace),
+            ("api_key", &self.api_key),
+            ("resource", &self.resource),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+}
+
 #[derive(Args)]
 #[command(after_help = "\
 Files are written in parts. After a crash the same command goes on behind the last whole part; in a directory

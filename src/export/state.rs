@@ -248,18 +248,10 @@ impl State {
 impl Selection {
     fn of(common: &Common, arguments: &Arguments, salt: &str) -> Self {
         let filters = &arguments.filters;
-        let named = [
-            ("tenant", &common.tenant),
-            ("type", &filters.event_type),
-            ("model", &filters.model),
-            ("session", &filters.session),
-            ("trace", &filters.trace),
-            ("api_key", &filters.api_key),
-            ("resource", &filters.resource),
-            ("since", &filters.since),
-            ("until", &filters.until),
-        ];
-        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        // A user's name is kept as a hash alone.
+        let named = filters.named().into_iter().filter(|(name, _)| *name != "user");
+        let named = named.chain([("tenant", &common.tenant)]);
+        let named = named.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
         let user = filters.user.as_ref().map(|user| Salted {
             salt: salt.to_owned(),
             sha256: to_hex(&Sha256::digest(format!("{salt}{user}"))),
