@@ -1,6 +1,8 @@
-//! Images of records and keys, taken at each step of one run: what a crash there would leave.
+//! Images of records and keys, taken at each step of one run: what a crash there would leave, of the program or of the
+//! machine.
 
 use crate::common::*;
+use crate::power::Disk;
 use indelible_collector::seal::Faults;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,21 +13,33 @@ pub struct Images {
     data: PathBuf,
     keys: PathBuf,
     dir: PathBuf,
+    /// Those of records and keys, when the machine crashes.
+    disks: Option<[Arc<Disk>; 2]>,
     taken: Arc<Mutex<Vec<(&'static str, PathBuf)>>>,
 }
 
 impl Images {
     pub fn of(site: &Site) -> Self {
         let (data, keys, dir) = (site.data.clone(), site.keys.clone(), site.dir.path().to_owned());
-        Self { data, keys, dir, taken: Arc::default() }
+        Self { data, keys, dir, disks: None, taken: Arc::default() }
+    }
+
+    /// Of a machine that loses what was not synced from now on.
+    pub fn of_power_cuts(site: &Site) -> Self {
+        let disks = [&site.data, &site.keys].map(|dir| Disk::under(dir));
+        Self { disks: Some(disks), ..Self::of(site) }
     }
 
     /// Takes one, and says which it is.
     pub fn take(&self, step: &'static str) -> usize {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let image = self.dir.join(format!("image-{}", taken.len()));
-        copy_dir(&self.data, &image.join("data"));
-        copy_dir(&self.keys, &image.join("data.keys"));
+        for (n, (from, to)) in [(&self.data, "data"), (&self.keys, "data.keys")].into_iter().enumerate() {
+            match &self.disks {
+                Some(disks) => disks[n].survivors(&image.join(to)),
+                None => copy_dir(from, &image.join(to)),
+            }
+        }
         taken.push((step, image));
         taken.len() - 1
     }

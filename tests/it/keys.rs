@@ -207,13 +207,17 @@ const STEPS: [&str; 6] = [
     "end",
 ];
 
-/// Images of records and keys at each step, for the ledger of a tenant and for that of operations, whose key signs the log, too.
+/// Images of records and keys at each step, of the program that is killed and of a power cut, for the ledger of a tenant and for
+/// that of operations, whose key signs the log, too.
 #[test]
 fn a_crash_at_any_step_of_a_change_of_keys_is_finished_or_given_up() {
-    for tenant in ["default", "operations"] {
+    let crashes: [fn(&Site) -> Images; 2] = [Images::of, Images::of_power_cuts];
+    for (tenant, images_of) in
+        ["default", "operations"].into_iter().flat_map(|of| crashes.map(|how| (of, how)))
+    {
         let site = Site::new();
         traffic(&site, 2);
-        let images = Images::of(&site);
+        let images = images_of(&site);
         let mut config = Config::new(&site.data);
         config.faults = images.faults();
         let collector = Collector::start(config).unwrap();

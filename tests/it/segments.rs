@@ -254,6 +254,34 @@ fn a_crash_at_any_step_of_sealing_loses_nothing() {
     }
 }
 
+/// The same when the machine goes with the process, and takes along what was not synced.
+#[test]
+fn a_power_cut_at_any_step_of_sealing_loses_nothing() {
+    let site = Site::new();
+    let ids = traffic(&site, 30);
+    let images = Images::of_power_cuts(&site);
+    let mut config = Config::new(&site.data);
+    config.faults = images.faults();
+    config.seals_by_itself = false;
+    let collector = Collector::start(config).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(collector.seal()).unwrap();
+    images.take("sealed");
+    collector.stop().unwrap();
+    let images = images.taken();
+    assert_eq!(images.len(), STEPS.len() + 1);
+    for (step, here) in images {
+        let collector =
+            Collector::start(Config::new(&here.data)).unwrap_or_else(|error| panic!("{step}: {error}"));
+        assert_whole(&collector, &ids, step);
+        runtime.block_on(collector.seal()).unwrap_or_else(|error| panic!("{step}: {error}"));
+        assert_whole(&collector, &ids, step);
+        collector.stop().unwrap();
+        let (code, report) = here.verify();
+        assert_eq!(code, 0, "{step}: {report:#}");
+    }
+}
+
 /// No room, or another failure of the disk, while a segment is made: the log keeps everything, and the next try
 /// makes the segment.
 #[test]
@@ -482,4 +510,36 @@ fn a_damaged_or_missing_file_of_a_segment_is_named() {
     std::fs::remove_dir_all(&segment).unwrap();
     assert_eq!(site.verify().0, 1);
     assert_eq!(site.run(&["show", &ids[3]]).status.code(), Some(4));
+}
+
+/// Payloads are encrypted apart: a byte that changed takes those with it that share its frame, and no others.
+#[test]
+fn a_damaged_payload_is_named_and_those_beside_it_are_read() {
+    let site = Site::new();
+    let ids = traffic(&site, 10);
+    site.json(&["seal", "--json"]);
+    let whole: Vec<Value> = ids.iter().map(|id| shown(&site, id)).collect();
+    let frames = files_below(&site.data.join("segments/tenant=default"))
+        .into_iter()
+        .find(|path| path.ends_with("payload.frames"))
+        .unwrap();
+    let mut bytes = std::fs::read(&frames).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&frames, bytes).unwrap();
+    let damaged: Vec<Value> = ids.iter().map(|id| shown(&site, id)).collect();
+    let changed: Vec<&Value> = whole
+        .iter()
+        .zip(&damaged)
+        .filter(|(before, after)| before != after)
+        .map(|(_, after)| after)
+        .collect();
+    assert!(!changed.is_empty() && changed.len() < ids.len(), "{} of {}", changed.len(), ids.len());
+    for records in changed {
+        let why = records["records"][0]["payload"]["unreadable"].as_str().unwrap();
+        assert!(
+            why.contains("payload.frames: the ") && why.contains("not the ones that were written"),
+            "{why}"
+        );
+    }
 }

@@ -42,6 +42,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_QUEUED_MAX: usize = 64;
 const SEAL_REQUESTS_MAX: usize = 1;
+/// Most bytes of what only the payload of a record of the collector's own has: it is one frame of the log.
+const OWN_MAX_BYTES: usize = 2 << 20;
 
 /// How a collector is set up.
 #[derive(Clone, Debug)]
@@ -331,6 +333,11 @@ impl Collector {
     ) -> Result<Receipt, CollectorError> {
         let private =
             serde_json::to_vec(&private).map_err(|error| CollectorError::Sign(error.to_string()))?;
+        if private.len() > OWN_MAX_BYTES {
+            let what =
+                format!("what was asked takes {} bytes, over the limit of {OWN_MAX_BYTES}", private.len());
+            return Err(CollectorError::Unfit(what));
+        }
         let (reply, answer) = oneshot::channel();
         let stopped = || CollectorError::Stopped("it is stopping".to_owned());
         self.send(Command::Record { entry: Box::new(entry), private, reply })

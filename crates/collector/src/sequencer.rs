@@ -132,6 +132,8 @@ pub struct Sequencer {
     tokens: Tokens,
     spool_key: String,
     last_checkpoint: Instant,
+    /// There was no room for the next file of the log.
+    cramped: bool,
     last_report: Instant,
     /// Entries per ledger at the last report, to tell which were idle.
     reported: BTreeMap<String, u64>,
@@ -202,6 +204,7 @@ impl Sequencer {
             tokens,
             spool_key,
             last_checkpoint: Instant::now(),
+            cramped: false,
             last_report: Instant::now(),
             reported: BTreeMap::new(),
             reported_sources: BTreeMap::new(),
@@ -282,7 +285,7 @@ impl Sequencer {
                 return self.stop();
             }
             let due = self.unsigned() && self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL;
-            if due || self.wal.current().is_some_and(|(_, _, written)| written >= WAL_ROTATE_BYTES) {
+            if due || (self.is_file_long() && !self.cramped) {
                 self.checkpoint()?;
             }
         }
@@ -349,10 +352,47 @@ impl Sequencer {
         // 5. Publish. All of this is derived: after a crash here the next start does it again, and so it does
         //    after an error, which must not be taken for one that can be waited out.
         self.publish(&digest, &notes).map_err(|error| CollectorError::Stopped(error.to_string()))?;
-        if written >= WAL_ROTATE_BYTES {
-            self.begin_file()?;
+        if self.is_file_long() { self.begin_next() } else { Ok(()) }
+    }
+
+    /// Whether the file of the log changes hands at the next checkpoint.
+    fn is_file_long(&self) -> bool {
+        self.wal.current_len() >= WAL_ROTATE_BYTES
+    }
+
+    /// Begins the next file, or goes on with this one where there is no room for it.
+    fn begin_next(&mut self) -> Result<(), CollectorError> {
+        let number = |this: &Self| this.wal.current().map(|(number, _, _)| number);
+        let before = number(self);
+        match self.faults.point("before the next file is begun").and_then(|()| self.begin_file()) {
+            Err(CollectorError::Log(LogError::Full(why))) if number(self) == before => {
+                tracing::error!(why, "no room for the next file of the log: nothing is taken until there is");
+                self.cramped = true;
+                Ok(())
+            }
+            outcome => {
+                self.cramped = false;
+                outcome
+            }
         }
-        Ok(())
+    }
+
+    /// Has a file that is long enough change hands before more is taken, at a checkpoint, so that the end of each is
+    /// signed. Where there is no room for the next one, nothing is taken.
+    fn change_files(&mut self) -> Result<(), CollectorError> {
+        if !self.is_file_long() {
+            return Ok(());
+        }
+        if !self.cramped || self.unsigned() {
+            self.checkpoint()?;
+        } else if self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL {
+            self.last_checkpoint = Instant::now();
+            self.begin_next()?;
+        }
+        match self.cramped {
+            true => Err(LogError::Full("the next file of the log has none".to_owned()).into()),
+            false => Ok(()),
+        }
     }
 
     /// Begins a file, which says first what the files before it add up to: then those can go.

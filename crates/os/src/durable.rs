@@ -32,12 +32,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Permission bits of files that hold secrets.
 pub const MODE_SECRET: u32 = 0o600;
 /// Permission bits of other files.
 pub const MODE_SHARED: u32 = 0o640;
+
+/// Told of each file and directory that was synced.
+type Watcher = Box<dyn Fn(&File) + Send + Sync>;
+
+static WATCHER: OnceLock<Watcher> = OnceLock::new();
+
+/// Calls `watcher` with each file and directory that this process has synced from now on, before the caller is told: a
+/// test learns from it what a power cut would leave. The first one stays.
+pub fn watch(watcher: impl Fn(&File) + Send + Sync + 'static) {
+    let _ = WATCHER.set(Box::new(watcher));
+}
+
+fn tell(file: &File) {
+    if let Some(watcher) = WATCHER.get() {
+        watcher(file);
+    }
+}
 
 /// A directory of log files. Creation and removal are durable once they return.
 pub trait Dir: Send + Sync + 'static {
@@ -164,11 +181,11 @@ impl LogFile for FsFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)?;
-        self.0.sync_all()
+        sync_all(&self.0)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        sync_file(&self.0)
     }
 }
 
@@ -192,12 +209,20 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// older copy behind, such as destroyed keys.
 pub fn overwrite(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)?;
-    file.sync_all()
+    sync_all(file)
 }
 
 /// Waits until everything written to `file` survives power loss. Never retry it after an error.
 pub fn sync_file(file: &File) -> io::Result<()> {
-    file.sync_data()
+    file.sync_data()?;
+    tell(file);
+    Ok(())
+}
+
+fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    tell(file);
+    Ok(())
 }
 
 /// Removes a file, durably.
@@ -254,7 +279,7 @@ pub fn remove_dir(path: &Path) -> io::Result<()> {
 
 /// Waits until the names in a directory survive power loss.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    sync_all(&File::open(path)?)
 }
 
 fn write_temp(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
@@ -266,7 +291,7 @@ fn write_temp(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    sync_all(&file)?;
     Ok(temp)
 }
 

@@ -98,10 +98,7 @@ impl Sequencer {
         origin: Origin,
         frame: Opened,
     ) -> Result<Option<Receipt>, CollectorError> {
-        if self.wal.current_len() >= WAL_ROTATE_BYTES {
-            // Files change hands at a checkpoint only, so that the end of each is signed.
-            self.checkpoint()?;
-        }
+        self.change_files()?;
         let event_id = frame.event_id;
         match frame.content {
             Content::Start(start, piece) => self.take_start(origin, event_id, *start, &piece).map(|()| None),
@@ -273,6 +270,7 @@ impl Sequencer {
     }
 
     pub(super) fn record_own(&mut self, mut entry: Entry, private: &[u8]) -> Result<Receipt, CollectorError> {
+        self.change_files()?;
         let event_id = Uuid::now_v7();
         OPERATIONS.clone_into(&mut entry.tenant_id);
         let now = clock::now();

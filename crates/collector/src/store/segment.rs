@@ -181,26 +181,29 @@ impl Segment {
         self.entries()?.place(row).map_err(|error| self.failed(ENTRIES, &error))
     }
 
-    /// The plain record of a payload. `decrypt` is handed a context and an encrypted part.
-    pub fn record(
-        &self,
-        place: Place,
-        decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
-    ) -> Result<Vec<u8>, CollectorError> {
-        self.record_among(place, &mut OpenFrames::default(), decrypt)
-    }
-
-    /// Like [`record`](Self::record), for who reads many.
+    /// The plain record of a payload, its frames among those in `open`. `decrypt` is handed a context and an encrypted
+    /// part.
+    ///
+    /// What is encrypted answers for itself: it opens with the key it was closed with, for the segment, frame and
+    /// entries that it belongs to, or not at all. Only when it does not is it held against the manifest, which says
+    /// where the damage is.
     pub fn record_among(
         &self,
         place: Place,
         open: &mut OpenFrames,
-        decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
+        mut decrypt: impl FnMut(&[u8], &[u8]) -> Result<Vec<u8>, CollectorError>,
     ) -> Result<Vec<u8>, CollectorError> {
-        let reader = self
-            .opened(&self.open.payload, || PayloadReader::open(self.file(PAYLOAD)?, self.owner()))
-            .map_err(|error| self.failed(PAYLOAD, &error))?;
-        reader.record_among(place, open, decrypt)
+        let quick = self
+            .opened(&self.open.payload, || {
+                PayloadReader::open(self.storage.open(&self.path, PAYLOAD)?, self.owner())
+            })
+            .map_err(CollectorError::from)
+            .and_then(|reader| reader.record_among(place, open, &mut decrypt));
+        quick.or_else(|_| {
+            let reader = self.file(PAYLOAD).and_then(|file| PayloadReader::open(file, self.owner()));
+            let reader = reader.map_err(|error| self.failed(PAYLOAD, &error))?;
+            reader.record(place, decrypt)
+        })
     }
 
     /// Hands the hashes of all ids of its entries to `visit`, some more than once.
