@@ -26,8 +26,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// Pieces of an answer that wait for whoever takes them.
 const PIECES_UNDER_WAY_MAX: usize = 2;
-/// Rows written into one piece: a row may have an entry of 60 KiB.
+/// Most rows written into one piece, and most bytes of them, unless one row has more.
 const PIECE_ROWS: usize = 256;
+const PIECE_BYTES: usize = 4 << 20;
 /// Stack of a thread that plans: a chain of operators is as deep as it is long. Reserved, not taken.
 const STACK_BYTES: usize = 128 << 20;
 /// Words and signs of a query, but for commas and values: a list of values is long, and not deep.
@@ -230,8 +231,13 @@ async fn send(
     batch: &RecordBatch,
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), QueryError> {
-    for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
-        let part = batch.slice(start, PIECE_ROWS.min(batch.num_rows() - start));
+    let mut start = 0;
+    while start < batch.num_rows() {
+        let mut part = batch.slice(start, PIECE_ROWS.min(batch.num_rows() - start));
+        while part.num_rows() > 1 && guard::batch_size(&part) > PIECE_BYTES {
+            part = part.slice(0, part.num_rows() / 2);
+        }
+        start += part.num_rows();
         let mut bytes = Vec::new();
         writer.batch(&part, &mut bytes)?;
         // Once nobody takes pieces any more, the query is stopped from outside.

@@ -10,7 +10,7 @@
 //! centroids: both have bounds.
 
 use super::functions::text_of;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
@@ -358,6 +358,11 @@ fn size(arg: &ColumnarValue, rows: usize) -> usize {
         ColumnarValue::Array(array) => array_size(array),
         ColumnarValue::Scalar(value) => value.size().saturating_mul(rows),
     }
+}
+
+/// What rows amount to, in bytes, each with what it shows.
+pub(super) fn batch_size(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(array_size).fold(0, usize::saturating_add)
 }
 
 fn array_size(array: &ArrayRef) -> usize {

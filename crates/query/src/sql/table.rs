@@ -35,6 +35,8 @@ use std::sync::Arc;
 const LONG: [&str; 3] = ["params", "detail", ENTRY];
 /// Of more ids than these, most segments have one.
 const IDS_MAX: usize = 64;
+/// Segments that are asked for ids at once, before it is looked whether somebody still waits for the answer.
+const ASKED_AT_ONCE: usize = 64;
 
 /// All entries of one tenant.
 pub(super) struct Events {
@@ -148,15 +150,26 @@ async fn with_ids(records: &Arc<dyn Records>, segments: Vec<Segment>, filters: &
         return segments;
     }
     let (records, mut left) = (records.clone(), segments.clone());
+    // Gone with the question, when that is given up.
+    let asking = Arc::new(());
+    let wanted = Arc::downgrade(&asking);
     let asked = tokio::task::spawn_blocking(move || {
         for ids in &named {
-            let may = records.may_have(&left, ids);
+            let mut may = Vec::with_capacity(left.len());
+            for some in left.chunks(ASKED_AT_ONCE) {
+                if wanted.strong_count() == 0 {
+                    return left;
+                }
+                may.extend(records.may_have(some, ids));
+            }
             left = left.into_iter().zip(may).filter_map(|(segment, may)| may.then_some(segment)).collect();
         }
         left
     });
     // Who cannot tell leaves nothing out.
-    asked.await.unwrap_or(segments)
+    let left = asked.await.unwrap_or(segments);
+    drop(asking);
+    left
 }
 
 /// Ids of which a row has one if the filter accepts it, by their hashes. `None`: the filter names none.

@@ -162,6 +162,24 @@ fn an_answer_with_too_many_rows_is_refused() {
     assert_eq!(nine.unwrap().iter().filter(|byte| **byte == b'\n').count(), 10);
 }
 
+/// Long rows come in as many pieces as it takes.
+#[test]
+fn a_piece_of_an_answer_is_small_however_long_its_rows_are() {
+    let sql = format!("SELECT concat('{}', event_id) AS long FROM events", "x".repeat(60_000));
+    let engine = engine();
+    let pieces = block(async {
+        let question = Question::new(sql, Format::Jsonl);
+        let mut answer = engine.ask(Arc::new(Store::of(calls(500), 500)), question).await.unwrap();
+        let mut pieces = Vec::new();
+        while let Some(piece) = answer.next().await {
+            pieces.push(piece.unwrap().len());
+        }
+        pieces
+    });
+    assert!(pieces.iter().sum::<usize>() > 500 * 60_000);
+    assert!(pieces.iter().all(|bytes| *bytes < 5 << 20), "{pieces:?}");
+}
+
 /// A tail without end, which counts how often it was read on.
 struct Endless(Arc<AtomicU64>);
 
