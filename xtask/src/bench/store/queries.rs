@@ -9,7 +9,7 @@ use super::engines::{Collector, Engine, Python};
 use super::watch::Watch;
 use crate::bench::indelible::{Site, TENANT};
 use crate::bench::peers::{Postgres, store_python};
-use crate::bench::process::Process;
+use crate::bench::process::{Process, rss_bytes};
 use crate::bench::report::{Goal, Section, Table, grouped, mebibytes, median, ratio};
 use crate::bench::{Bench, Outcome, say};
 
@@ -114,10 +114,12 @@ impl Runner {
 pub(super) fn measure(bench: &Bench, site: &Site, collector: &Process) -> Outcome<Section> {
     say("store, queries");
     let mut section = Section::new("Store: six questions");
-    let watch = Watch::start(collector.id());
     let mut watches = Vec::new();
     let mut runners = runners(bench, site, &mut section, &mut watches)?;
+    // Of the collector: before the first question, and while each is asked.
+    let mut memory = vec![rss_bytes(collector.id())];
     for (number, question) in QUESTIONS.iter().enumerate() {
+        let watch = Watch::start(collector.id());
         let answered = compare(&runners, question, &mut section);
         let mut times = vec![Vec::new(); runners.len()];
         for _ in 0..bench.effort.rounds {
@@ -133,14 +135,20 @@ pub(super) fn measure(bench: &Bench, site: &Site, collector: &Process) -> Outcom
         for (runner, times) in runners.iter_mut().zip(times) {
             runner.medians.push((!times.is_empty()).then(|| median(times)));
         }
+        memory.push(watch.most());
         say(&format!("store, question {} of {}", number + 1, QUESTIONS.len()));
     }
     section.tables.push(table(&runners));
     section.goals = goals(&runners);
-    let rss = watch.most();
-    let mut memory = vec![format!("the collector {}", mebibytes(rss))];
-    memory.extend(watches.into_iter().map(|(name, watch)| format!("{name} {}", mebibytes(watch.most()))));
-    section.note(format!("Most resident memory meanwhile: {}.", memory.join(", ")));
+    let rss = memory.iter().copied().fold(0.0, f64::max);
+    let mut most = vec![format!("the collector {}", mebibytes(rss))];
+    most.extend(watches.into_iter().map(|(name, watch)| format!("{name} {}", mebibytes(watch.most()))));
+    section.note(format!("Most resident memory meanwhile: {}.", most.join(", ")));
+    let memory: Vec<String> = memory.into_iter().map(mebibytes).collect();
+    section.note(format!(
+        "The collector's before the first question, and while each was asked, in their order: {}.",
+        memory.join(", ")
+    ));
     section.note(format!(
         "Medians of {} rounds in which they take turns, after one that is not counted and in which answers were \
          compared. Each engine keeps running and may use all cores. Times are from asking to the last row: over TLS \
