@@ -12,9 +12,12 @@ use indelible_verify::directory::{Cause, Finding, Report};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Permission bits that nobody but the owner may have on a key directory.
 const OTHERS: u32 = 0o077;
+/// How long a running collector is given to be done with what it writes.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 const READ_KEYS: &str = "run it as the user that the collector runs as, and name the key directory with --keys. If the file is damaged, put the newest copy of the key directory in place: nothing in it can be made again";
 const COPY_OF_KEYS: &str = "put the newest copy of the key directory in place, or name the one that belongs to these records with --keys; nothing in it can be made again. If no copy is left: indelible key successor --help";
 
@@ -29,7 +32,23 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     if arguments.repair {
         repairs = repair::indexes(&data).map_err(|error| failure(&error))?;
     }
-    let trust = verify::trust(common, &Verify::default()).map_err(|failure| failure.hint(READ_KEYS))?;
+    let trust = match verify::trust(common, &Verify::default()) {
+        Ok(trust) => trust,
+        Err(failure) => {
+            // What a start looks at says it better, file by file.
+            let mut named = hindrances(&data, &common.keys(), &[], false);
+            if named.is_empty() {
+                return Err(failure.hint(READ_KEYS));
+            }
+            let what = format!("was not checked: {}", failure.what);
+            let (file, verdict, cause) = (data.clone(), Verdict::Unsure, Cause::File);
+            named.push((
+                Finding { verdict, ledger: None, seq: None, file, offset: None, what, cause },
+                READ_KEYS,
+            ));
+            return show(common, &named, &repairs, &data);
+        }
+    };
     let bar = verify::progress_bar(common);
     let report = verify::check(common, arguments.store, &data, &trust, None, |done, total| {
         bar.set_length(total);
@@ -37,6 +56,16 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
     })?;
     bar.finish_and_clear();
     let named = named(&report, &data, &common.keys(), arguments.store);
+    show(common, &named, &repairs, &data)
+}
+
+/// Prints what was found, worst first, and what was done about it.
+fn show(
+    common: &Common,
+    named: &[(Finding, &'static str)],
+    repairs: &[(PathBuf, Repaired)],
+    data: &Path,
+) -> Outcome {
     let verdict = named.first().map_or(Verdict::Holds, |(finding, _)| finding.verdict);
     let advice: Vec<String> = surroundings(common);
     if common.json {
@@ -60,10 +89,10 @@ pub(crate) fn run(common: &Common, arguments: &Doctor) -> Outcome {
         );
         return Ok(verdict.exit_code());
     }
-    for (file, outcome) in &repairs {
+    for (file, outcome) in repairs {
         println!("{}: {}", file.display(), said(outcome));
     }
-    for (finding, remedy) in &named {
+    for (finding, remedy) in named {
         println!("{}", verify::line(finding));
         println!("  {remedy}");
     }
@@ -92,15 +121,37 @@ fn named(report: &Report, data: &Path, keys: &Path, read_bucket: bool) -> Vec<(F
         .filter(|ledger| ledger.signed > 0 || (ledger.entries > 0 && !report.running))
         .map(|ledger| ledger.tenant.as_str())
         .collect();
-    let hindrances = hindrances::find(data, keys, &with_entries).into_iter().map(|hindrance| {
-        let remedy = remedy_of_keys(&hindrance);
-        let Hindrance { file, what, unread } = hindrance;
-        let verdict = if unread { Verdict::Unsure } else { Verdict::Broken };
-        let cause = Cause::File;
-        (Finding { verdict, ledger: None, seq: None, file, offset: None, what, cause }, remedy)
-    });
+    let hindrances = hindrances(data, keys, &with_entries, report.running);
     let found = report.findings.iter().map(|finding| (finding.clone(), remedy(finding, data, read_bucket)));
     let mut named: Vec<_> = found.chain(hindrances).collect();
+    named.sort_by_key(|(finding, _)| std::cmp::Reverse(finding.verdict));
+    named
+}
+
+/// What keeps a collector from starting, worst first, each with what to do about it.
+fn hindrances(
+    data: &Path,
+    keys: &Path,
+    with_entries: &[&str],
+    running: bool,
+) -> Vec<(Finding, &'static str)> {
+    let mut found = hindrances::find(data, keys, with_entries);
+    if running && !found.is_empty() {
+        // A collector that starts for the first time, or changes a key, writes one file after the other.
+        std::thread::sleep(SETTLED_AFTER);
+        let still = hindrances::find(data, keys, with_entries);
+        found.retain(|hindrance| still.contains(hindrance));
+    }
+    let mut named: Vec<_> = found
+        .into_iter()
+        .map(|hindrance| {
+            let remedy = remedy_of_keys(&hindrance);
+            let Hindrance { file, what, unread } = hindrance;
+            let verdict = if unread { Verdict::Unsure } else { Verdict::Broken };
+            let cause = Cause::File;
+            (Finding { verdict, ledger: None, seq: None, file, offset: None, what, cause }, remedy)
+        })
+        .collect();
     named.sort_by_key(|(finding, _)| std::cmp::Reverse(finding.verdict));
     named
 }

@@ -98,10 +98,12 @@ fn doctor_names_what_of_the_keys_stands_in_the_way_of_a_start() {
     assert_eq!(doctor().status.code(), Some(0), "{}", text(&doctor().stdout));
     for (name, changed, expected) in [
         ("head", None, "the head is missing"),
+        ("head", Some(&damaged[..]), "not a head"),
         ("ledgers/default.seed", None, "signing key of ledger default cannot be read"),
         ("ledgers/default.seed", foreign, "does not belong to its public key"),
         ("ledgers/operations.seed", None, "signing key of ledger operations cannot be read"),
         ("ledgers/default.vkey", None, "its key is missing"),
+        ("ledgers/default.vkey", Some(&damaged[..]), "key"),
         ("vault.slots", None, "the vault is missing"),
         ("vault.slots", Some(&damaged[..]), "is damaged"),
         ("master.key", None, "is missing"),
