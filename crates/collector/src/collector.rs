@@ -25,6 +25,7 @@ use crate::{CollectorError, draft};
 use indelible_os::clock;
 use indelible_price::Prices;
 use indelible_record::entry::{Actor, Entry, Resource, VERSION, event_type};
+use indelible_record::payload::META_MAX_BYTES;
 use indelible_record::shipping::{Ack, Acknowledged, Receipt};
 use indelible_spool::seal::SpoolPrivateKey;
 use indelible_vault::subjects::Basis;
@@ -42,8 +43,6 @@ use tokio::sync::{Semaphore, oneshot, watch};
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_QUEUED_MAX: usize = 64;
 const SEAL_REQUESTS_MAX: usize = 1;
-/// Most bytes of what only the payload of a record of the collector's own has: it is one frame of the log.
-const OWN_MAX_BYTES: usize = 2 << 20;
 
 /// How a collector is set up.
 #[derive(Clone, Debug)]
@@ -333,9 +332,9 @@ impl Collector {
     ) -> Result<Receipt, CollectorError> {
         let private =
             serde_json::to_vec(&private).map_err(|error| CollectorError::Sign(error.to_string()))?;
-        if private.len() > OWN_MAX_BYTES {
+        if private.len() > META_MAX_BYTES {
             let what =
-                format!("what was asked takes {} bytes, over the limit of {OWN_MAX_BYTES}", private.len());
+                format!("what was asked takes {} bytes, over the limit of {META_MAX_BYTES}", private.len());
             return Err(CollectorError::Unfit(what));
         }
         let (reply, answer) = oneshot::channel();

@@ -132,6 +132,8 @@ pub struct Sequencer {
     tokens: Tokens,
     spool_key: String,
     last_checkpoint: Instant,
+    /// The next frame when something was signed last: all before it is.
+    signed_to: u64,
     /// There was no room for the next file of the log.
     cramped: bool,
     last_report: Instant,
@@ -204,6 +206,7 @@ impl Sequencer {
             tokens,
             spool_key,
             last_checkpoint: Instant::now(),
+            signed_to: 0,
             cramped: false,
             last_report: Instant::now(),
             reported: BTreeMap::new(),
@@ -217,7 +220,7 @@ impl Sequencer {
         this.load_signers(&rotated)?;
         if this.wal.current().is_some() {
             // The file that a crash left open: sign its end, so that it can be closed.
-            this.checkpoint()?;
+            this.sign()?;
         }
         this.finish_rotations()?;
         this.begin_file()?;
@@ -293,8 +296,7 @@ impl Sequencer {
 
     fn stop(mut self) -> Result<(), CollectorError> {
         self.finish_sealing()?;
-        self.commit()?;
-        self.checkpoint()?;
+        self.sign()?;
         self.wal.close()?;
         Ok(())
     }
@@ -311,8 +313,14 @@ impl Sequencer {
         self.state.ledgers().any(|(_, ledger)| !ledger.unsigned().is_empty())
     }
 
-    /// Signs what is durable. The order is the contract.
+    /// Signs what is durable, and begins the next file once this one is long enough.
     fn checkpoint(&mut self) -> Result<(), CollectorError> {
+        self.sign()?;
+        if self.is_file_long() { self.begin_next() } else { Ok(()) }
+    }
+
+    /// Signs what is durable. The order is the contract.
+    fn sign(&mut self) -> Result<(), CollectorError> {
         self.last_checkpoint = Instant::now();
         // 1. Everything to be signed is on the disk. A crash from here on loses nothing: the entries are
         //    found again and signed then.
@@ -352,7 +360,8 @@ impl Sequencer {
         // 5. Publish. All of this is derived: after a crash here the next start does it again, and so it does
         //    after an error, which must not be taken for one that can be waited out.
         self.publish(&digest, &notes).map_err(|error| CollectorError::Stopped(error.to_string()))?;
-        if self.is_file_long() { self.begin_next() } else { Ok(()) }
+        self.signed_to = self.wal.next_seq();
+        Ok(())
     }
 
     /// Whether the file of the log changes hands at the next checkpoint.
@@ -383,7 +392,7 @@ impl Sequencer {
         if !self.is_file_long() {
             return Ok(());
         }
-        if !self.cramped || self.unsigned() {
+        if !self.cramped {
             self.checkpoint()?;
         } else if self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL {
             self.last_checkpoint = Instant::now();
@@ -395,8 +404,12 @@ impl Sequencer {
         }
     }
 
-    /// Begins a file, which says first what the files before it add up to: then those can go.
+    /// Begins a file, which says first what the files before it add up to: then those can go. The end of the one before
+    /// is signed, whatever it is: some frames make no entry.
     fn begin_file(&mut self) -> Result<(), CollectorError> {
+        if self.wal.next_seq() != self.signed_to {
+            self.sign()?;
+        }
         self.wal.begin_file()?;
         if let Some((number, file, _)) = self.wal.current() {
             self.store.add_file(WalFile::new(number, file.clone()));

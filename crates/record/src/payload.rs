@@ -13,10 +13,10 @@ use std::io;
 
 /// Most bytes of a body in one piece, before compression.
 pub const PIECE_MAX_BYTES: usize = 1 << 20;
-/// Most bytes of meta in one frame.
-pub const META_MAX_BYTES: usize = 1 << 20;
+/// Most bytes of meta in one frame: who asks for an evidence bundle may name tens of thousands of records.
+pub const META_MAX_BYTES: usize = 3 << 20;
 /// Most bytes of meta that a source sends: the collector adds what an entry may not hold to it.
-pub const SOURCE_META_MAX_BYTES: usize = META_MAX_BYTES / 2;
+pub const SOURCE_META_MAX_BYTES: usize = 1 << 19;
 
 /// Below this, compressing costs more than it saves.
 const COMPRESS_MIN_BYTES: usize = 128;

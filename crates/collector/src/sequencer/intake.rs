@@ -56,7 +56,12 @@ impl Sequencer {
             return Ok(Err(BatchError::Forbidden(what)));
         }
         if self.state.source(incarnation).is_none() {
-            self.append(&Record::Source { incarnation, id: &batch.source_id })?;
+            let source = Record::Source { incarnation, id: &batch.source_id };
+            match self.change_files().and_then(|()| self.append(&source)) {
+                Ok(_) => {}
+                Err(CollectorError::Log(LogError::Full(why))) => return Ok(Err(BatchError::Full(why))),
+                Err(error) => return Err(error),
+            }
         }
         for gap in &missing {
             match self.state_gap(&batch.source_id, incarnation, gap) {

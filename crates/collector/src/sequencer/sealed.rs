@@ -8,8 +8,7 @@ const COPIED_FRAMES_MAX: usize = 1024;
 impl Sequencer {
     /// Begins a new file. The inner error is one that can be waited out.
     pub(super) fn rotate(&mut self) -> Result<Result<u64, String>, CollectorError> {
-        // Files change hands at a checkpoint only, so that the end of each is signed.
-        self.checkpoint()?;
+        self.sign()?;
         match self.begin_file() {
             Err(CollectorError::Log(LogError::Full(why))) => Ok(Err(why)),
             outcome => outcome.map(|()| Ok(self.wal.current().map_or(0, |(number, _, _)| number))),
